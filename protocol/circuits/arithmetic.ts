@@ -1,0 +1,51 @@
+/**
+ * Two's complement arithmetic on wires, least significant first. One AND per carry
+ * (Kolesnikov, Sadeghi, Schneider, CANS 2009, section 3).
+ */
+import { type CircuitBuilder, ONE, type Wire, ZERO } from './builder.js'
+
+/** (a + b + carryIn) mod 2^n for n-bit a and b: n - 1 ANDs. */
+export function add(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[], carryIn: Wire = ZERO): Wire[] {
+  const sum: Wire[] = []
+  let carry = carryIn
+  for (let i = 0; i < a.length; i++) {
+    const ac = c.xor(a[i], carry)
+    sum.push(c.xor(ac, b[i]))
+    if (i < a.length - 1) carry = c.xor(carry, c.and(ac, c.xor(b[i], carry)))
+  }
+  return sum
+}
+
+/** (a - b) mod 2^n for n-bit a and b: n - 1 ANDs. */
+export function subtract(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
+  return add(
+    c,
+    a,
+    b.map((wire) => c.not(wire)),
+    ONE,
+  )
+}
+
+/** 1 when a > b as signed n-bit numbers: n ANDs. */
+export function greater(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire {
+  // The borrow out of b - a, with the sign bits exchanged, which turns signed order into unsigned.
+  const top = a.length - 1
+  let borrow: Wire = ZERO
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = i === top ? [b[i], a[i]] : [a[i], b[i]]
+    // borrow = majority(x, not y, borrow)
+    borrow = c.xor(borrow, c.and(c.xor(x, borrow), c.xor(c.not(y), borrow)))
+  }
+  return borrow
+}
+
+/** The larger of two signed n-bit numbers: 2n ANDs. */
+export function maximum(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
+  const select = greater(c, a, b)
+  return a.map((wire, i) => c.mux(select, wire, b[i]))
+}
+
+/** OR of all wires. */
+export function any(c: CircuitBuilder, wires: readonly Wire[]): Wire {
+  return wires.reduce((left, right) => c.or(left, right), ZERO)
+}

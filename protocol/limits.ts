@@ -1,0 +1,63 @@
+/**
+ * Every limit that a peer's or a user's numbers are checked against before anything is allocated.
+ */
+
+/** Widest share ring: shares live in Uint32Array. */
+export const MAX_RING_BITS = 32
+
+/** A control message (protobuf) on the wire, bytes. Nothing but ids and counts travels in one. */
+export const MAX_CONTROL_BYTES = 64 * 1024
+
+/** A plan received from a peer, bytes of JSON. ResNet-50's would be about 60 KB. */
+export const MAX_PLAN_BYTES = 1024 * 1024
+
+/** Entries of a catalog received from a peer. */
+export const MAX_CATALOG_ENTRIES = 1024
+
+/** A catalog received from a peer, bytes: each entry has an id, a name and one line of description. */
+export const MAX_CATALOG_BYTES = 1024 * 1024
+
+/** Stages of a plan. */
+export const MAX_STAGES = 512
+
+/** Elements of one tensor of a plan; 2^24 labels of 16 bytes are what a host can hold. */
+export const MAX_TENSOR_ELEMENTS = 1 << 24
+
+/** Weights of one linear map. */
+export const MAX_WEIGHTS = 1 << 28
+
+/** Elements of one pooling window. */
+export const MAX_WINDOW = 4096
+
+/** Bundles that one prepare session makes. */
+export const MAX_PREPARE_COUNT = 64
+
+/** Bundles a host stores for one peer and model; the oldest give way, since a client may have lost them. */
+export const MAX_STORED_BUNDLES = 4096
+
+/** Sessions (prepare or infer) a host runs for one peer at a time. */
+export const MAX_SESSIONS_PER_PEER = 4
+
+/** Sessions (prepare or infer) a host runs at a time. */
+export const MAX_SESSIONS = 32
+
+/** Silence after which a session with a peer is given up, milliseconds. */
+export const IDLE_TIMEOUT_MS = 30_000
+
+/** Time to dial a peer and open a stream, milliseconds. */
+export const DIAL_TIMEOUT_MS = 10_000
+
+/** Bytes that wait unread in a channel before the peer is told to pause. */
+export const READ_HIGH_WATER = 1024 * 1024
+
+/** Bytes of a bulk frame: small frames waste (DESIGN: 4 KiB writes reach 36 MB/s, 256 KiB ones 260-560 MB/s). */
+export const BULK_FRAME_BYTES = 128 * 1024
+
+/** A bulk frame that a peer may announce, bytes. */
+export const MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+/** A user's input file, bytes. */
+export const MAX_INPUT_BYTES = 64 * 1024 * 1024
+
+/** A user's ONNX file, bytes. */
+export const MAX_ONNX_BYTES = 512 * 1024 * 1024

@@ -1,0 +1,39 @@
+/**
+ * Randomness: node:crypto's generator, and AES-128-CTR streams expanded from its seeds.
+ */
+import { createCipheriv, randomBytes } from 'node:crypto'
+
+/** Bytes of a seed: 128 bits of security. */
+export const SEED_BYTES = 16
+
+/** A fresh secret seed. */
+export function randomSeed(): Uint8Array {
+  return randomBytes(SEED_BYTES)
+}
+
+/** AES-128-CTR keystream under a 16-byte seed; two generators of one seed yield the same bytes. */
+export class Prg {
+  readonly #cipher
+  constructor(seed: Uint8Array, domain = 0) {
+    const counter = Buffer.alloc(16)
+    // The domain sits above the block counter, so that streams of one seed never overlap (2^64 blocks each).
+    counter.writeUInt32BE(domain, 4)
+    this.#cipher = createCipheriv('aes-128-ctr', seed, counter)
+  }
+
+  /** The next `length` bytes of the stream. */
+  bytes(length: number): Uint8Array {
+    return this.#cipher.update(new Uint8Array(length))
+  }
+
+  /** The next `length` uniform elements of Z_{2^bits}, bits <= 32. */
+  ring(length: number, bits: number): Uint32Array {
+    const raw = this.bytes(length * 4)
+    const out = new Uint32Array(raw.buffer, raw.byteOffset, length).slice()
+    if (bits < 32) {
+      const mask = 2 ** bits - 1
+      for (let i = 0; i < length; i++) out[i] &= mask
+    }
+    return out
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * Correlated OT extension for garbling: SoftSpokenOT (Roy, CRYPTO 2022), semi-honest, with fields of 2^k elements.
+ *
+ * The correlation is the garbling offset: for choice bit c the sender's row q and the receiver's row t satisfy
+ * t = q xor c * delta. So q *is* the zero label of an evaluator input wire and t *is* its active label; nothing
+ * flows from sender to receiver. The receiver sends 128/k bits a transfer.
+ *
+ * Each of the 128/k blocks is a small-field VOLE (section 3): the receiver knows 2^k seeds, the sender all but the
+ * one at its secret index delta_i, handed over by a GGM tree and k base OTs (Boyle et al., CCS 2019, section 4).
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { Prg, SEED_BYTES } from '../random.js'
+import { type Frames, FrameType } from '../wire/frames.js'
+import { baseOtReceive, baseOtSend } from './base-ot.js'
+import { transposeRows } from './transpose.js'
+
+/** k: 2^k streams a block and 128/k bits a transfer. DESIGN measures k = 4 fastest on the wire for its CPU. */
+export const FIELD_BITS = 4
+export const KAPPA = 128
+const BLOCKS = KAPPA / FIELD_BITS
+
+/** Transfers extended at once: 20 ns each at this size, and a correction frame of 512 KiB. */
+export const OT_BATCH = 1 << 17
+
+/** Bytes of the correction of a batch of `count` transfers (a multiple of 128). */
+export function correctionBytes(count: number): number {
+  return (BLOCKS * count) / 8
+}
+
+/** Batches that `count` transfers are cut into, each padded to a multiple of 128. */
+export function otBatches(count: number): number[] {
+  const sizes: number[] = []
+  for (let left = count; left > 0; left -= OT_BATCH) sizes.push(Math.min(Math.ceil(left / 128) * 128, OT_BATCH))
+  return sizes
+}
+
+/** The two children of a GGM node. */
+function children(seed: Uint8Array): [Uint8Array, Uint8Array] {
+  const digest = createHash('sha256').update('minionn ggm').update(seed).digest()
+  return [digest.subarray(0, SEED_BYTES), digest.subarray(SEED_BYTES)]
+}
+
+function xorBytes(into: Uint8Array, other: Uint8Array): void {
+  for (let i = 0; i < into.length; i++) into[i] ^= other[i]
+}
+
+function xorWords(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
+  for (let i = 0; i < out.length; i++) out[i] = a[i] ^ b[i]
+}
+
+/**
+ * Folds the 2^k streams of a block: returns their sum and, for each bit j, the sum of those whose index has bit j set.
+ */
+function fold(streams: Uint32Array[]): { sum: Uint32Array; byBit: Uint32Array[] } {
+  const byBit: Uint32Array[] = []
+  let level = streams
+  while (level.length > 1) {
+    const odd = new Uint32Array(level[0].length)
+    for (let i = 1; i < level.length; i += 2) xorWords(odd, level[i], odd)
+    byBit.push(odd)
+    const next: Uint32Array[] = []
+    for (let i = 0; i < level.length; i += 2) {
+      xorWords(level[i], level[i + 1], level[i])
+      next.push(level[i])
+    }
+    level = next
+  }
+  return { sum: level[0], byBit }
+}
+
+function words(prg: Prg, count: number): Uint32Array {
+  const bytes = prg.bytes(count / 8)
+  return (bytes.byteOffset & 3) === 0
+    ? new Uint32Array(bytes.buffer, bytes.byteOffset, count / 32)
+    : new Uint32Array(bytes.slice().buffer)
+}
+
+/** The garbler's end. Stateful: both ends must extend the same counts in the same order. */
+export class OtSender {
+  /** The global offset, four words, lowest bit set. Secret. */
+  readonly delta: Uint32Array
+  readonly #indices: Uint8Array
+  readonly #streams: (Prg | undefined)[][]
+
+  private constructor(delta: Uint32Array, indices: Uint8Array, streams: (Prg | undefined)[][]) {
+    this.delta = delta
+    this.#indices = indices
+    this.#streams = streams
+  }
+
+  /** Base OTs, as their receiver: three messages. */
+  static async setup(frames: Frames): Promise<OtSender> {
+    const bytes = new Uint8Array(randomBytes(KAPPA / 8))
+    bytes[0] |= 1
+    const delta = new Uint32Array(bytes.buffer)
+    const bit = (i: number) => (delta[i >>> 5] >>> (i & 31)) & 1
+    const indices = new Uint8Array(BLOCKS)
+    for (let i = 0; i < KAPPA; i++) indices[Math.floor(i / FIELD_BITS)] |= bit(i) << (i % FIELD_BITS)
+    // Level d of a block's tree branches on bit k-1-d of the leaf index. Learning the sum of the siblings of the
+    // path's node needs the key of the other branch.
+    const choices = Array.from({ length: KAPPA }, (_, n) => {
+      const block = Math.floor(n / FIELD_BITS)
+      const level = n % FIELD_BITS
+      return 1 - ((indices[block] >>> (FIELD_BITS - 1 - level)) & 1)
+    })
+    const keys = await baseOtReceive(frames, choices)
+    const corrections = await frames.receive(FrameType.baseOt, KAPPA * 2 * SEED_BYTES)
+    const streams = Array.from({ length: BLOCKS }, (_, block) => {
+      let level: (Uint8Array | undefined)[] = [undefined]
+      for (let d = 0; d < FIELD_BITS; d++) {
+        const n = block * FIELD_BITS + d
+        const side = choices[n]
+        const next: (Uint8Array | undefined)[] = []
+        for (const seed of level) next.push(...(seed === undefined ? [undefined, undefined] : children(seed)))
+        // The sum of all nodes on this side, less those known, is the sibling of the path's node.
+        const sibling = corrections.slice((2 * n + side) * SEED_BYTES, (2 * n + side + 1) * SEED_BYTES)
+        xorBytes(sibling, keys[n])
+        next.forEach((seed, i) => {
+          if ((i & 1) === side && seed !== undefined) xorBytes(sibling, seed)
+        })
+        const path = indices[block] >>> (FIELD_BITS - 1 - d)
+        next[path ^ 1] = sibling
+        level = next
+      }
+      // Reindexed by x xor delta_i, so that extend() folds straight to v_j + delta_j u.
+      return level.map((_, x) => {
+        const seed = level[x ^ indices[block]]
+        return seed === undefined ? undefined : new Prg(seed)
+      })
+    })
+    return new OtSender(delta, indices, streams)
+  }
+
+  /** Zero labels of `count` transfers (a multiple of 128) from the receiver's correction. */
+  extend(count: number, correction: Uint8Array): Uint32Array {
+    const row = count / 32
+    const d = new Uint32Array(correction.slice().buffer)
+    const matrix = new Uint32Array(KAPPA * row)
+    for (let block = 0; block < BLOCKS; block++) {
+      const streams = this.#streams[block].map((prg) => (prg === undefined ? new Uint32Array(row) : words(prg, count)))
+      const { byBit } = fold(streams)
+      for (let j = 0; j < FIELD_BITS; j++) {
+        const out = matrix.subarray((block * FIELD_BITS + j) * row, (block * FIELD_BITS + j + 1) * row)
+        const mask = -((this.#indices[block] >>> j) & 1)
+        const u = d.subarray(block * row, (block + 1) * row)
+        // v_j + delta_j u + delta_j (u + c) = v_j + delta_j c; the missing stream has weight zero.
+        for (let i = 0; i < row; i++) out[i] = byBit[j][i] ^ (u[i] & mask)
+      }
+    }
+    return transposeRows(matrix, count)
+  }
+}
+
+/** The evaluator's end. */
+export class OtReceiver {
+  readonly #streams: Prg[][]
+
+  private constructor(streams: Prg[][]) {
+    this.#streams = streams
+  }
+
+  static async setup(frames: Frames): Promise<OtReceiver> {
+    const pairs = await baseOtSend(frames, KAPPA)
+    const corrections = new Uint8Array(KAPPA * 2 * SEED_BYTES)
+    const streams = Array.from({ length: BLOCKS }, (_, block) => {
+      let level: Uint8Array[] = [randomBytes(SEED_BYTES)]
+      for (let d = 0; d < FIELD_BITS; d++) {
+        level = level.flatMap((seed) => children(seed))
+        const n = block * FIELD_BITS + d
+        for (const side of [0, 1]) {
+          const sum = corrections.subarray((2 * n + side) * SEED_BYTES, (2 * n + side + 1) * SEED_BYTES)
+          sum.set(pairs[n][side])
+          level.forEach((seed, i) => {
+            if ((i & 1) === side) xorBytes(sum, seed)
+          })
+        }
+      }
+      return level.map((seed) => new Prg(seed))
+    })
+    await frames.send(FrameType.baseOt, corrections)
+    return new OtReceiver(streams)
+  }
+
+  /**
+   * Extends `count` transfers (a multiple of 128) with the choice bits packed least significant first in words.
+   * Returns the active labels and the correction to send.
+   */
+  extend(count: number, choices: Uint32Array): { labels: Uint32Array; correction: Uint8Array } {
+    const row = count / 32
+    if (choices.length !== row) throw new Error(`expected ${row} words of choice bits, got ${choices.length}`)
+    const matrix = new Uint32Array(KAPPA * row)
+    const correction = new Uint32Array(BLOCKS * row)
+    for (let block = 0; block < BLOCKS; block++) {
+      const { sum, byBit } = fold(this.#streams[block].map((prg) => words(prg, count)))
+      xorWords(sum, choices, correction.subarray(block * row, (block + 1) * row))
+      for (let j = 0; j < FIELD_BITS; j++) matrix.set(byBit[j], (block * FIELD_BITS + j) * row)
+    }
+    return { labels: transposeRows(matrix, count), correction: new Uint8Array(correction.buffer) }
+  }
+}
+

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import { type ActivationShape, activate, activationCircuit } from '../../protocol/circuits/activation.js'
+import { argmaxCircuit, labelBits } from '../../protocol/circuits/argmax.js'
+import { type Circuit, evaluatePlain } from '../../protocol/circuits/builder.js'
+import { Evaluator } from '../../protocol/garbling/evaluator.js'
+import { Garbler } from '../../protocol/garbling/garbler.js'
+import { HashKeys } from '../../protocol/garbling/hash.js'
+import { compileProgram, gatesPerFrame, tableBytes } from '../../protocol/garbling/program.js'
+
+const bits = (value: number, count: number) =>
+  Array.from({ length: count }, (_, i) => Math.floor((value < 0 ? value + 2 ** count : value) / 2 ** i) % 2)
+const number = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum + bit * 2 ** i, 0)
+const mod = (value: number, ring: number) => ((value % 2 ** ring) + 2 ** ring) % 2 ** ring
+const randomBelow = (limit: number) => Math.floor((randomBytes(6).readUIntBE(0, 6) / 2 ** 48) * limit)
+
+/** Garbles and evaluates `instances` of a circuit; inputs [wire][instance]. Returns decoded outputs [output][instance]. */
+function garbled(circuit: Circuit, garblerBits: number[][], evaluatorBits: number[][], bytesPerFrame: number): number[][] {
+  const program = compileProgram(circuit)
+  const instances = garblerBits[0].length
+  const delta = new Uint32Array(new Uint8Array(randomBytes(16)).buffer)
+  delta[0] |= 1
+  const zero = (wires: number) => new Uint32Array(new Uint8Array(randomBytes(wires * instances * 16)).buffer)
+  const active = (labels: Uint32Array, values: number[][]) =>
+    labels.map((word, i) => (values[Math.floor(i / 4 / instances)][(i >>> 2) % instances] ? word ^ delta[i & 3] : word))
+  const g = zero(circuit.garblerInputs)
+  const e = zero(circuit.evaluatorInputs)
+  const garbler = new Garbler(program, delta, instances)
+  const evaluator = new Evaluator(program, instances)
+  garbler.setInputs(g, e)
+  evaluator.setInputs(active(g, garblerBits), active(e, evaluatorBits))
+  const seed = randomBytes(16)
+  const cipher = new HashKeys(seed).next()
+  const same = new HashKeys(seed).next()
+  let bytes = 0
+  for (const tables of garbler.garble(cipher, gatesPerFrame(instances, bytesPerFrame))) {
+    bytes += tables.length
+    evaluator.advance(same, new Uint32Array(tables.buffer))
+  }
+  assert.equal(bytes, tableBytes(circuit, instances))
+  const zeroColours = garbler.outputColours()
+  const colours = evaluator.outputColours()
+  return circuit.outputs.map((_, o) =>
+    Array.from({ length: instances }, (_, i) => zeroColours[o * instances + i] ^ colours[o * instances + i]),
+  )
+}
+
+const column = (rows: number[][], i: number) => rows.map((row) => row[i])
+const columns = (instances: number[][]) => instances[0].map((_, w) => instances.map((instance) => instance[w]))
+
+function checkActivation(shape: ActivationShape, expectedAnds: number): void {
+  const circuit = activationCircuit(shape)
+  assert.equal(circuit.andGates, expectedAnds, `AND gates of ${JSON.stringify(shape)}`)
+  const { window, ringIn, ringOut } = shape
+  const half = 2 ** (ringIn - 1)
+  // Without saturation the plan proves the range, so the test keeps to it.
+  const limit = shape.saturate ? half : Math.min(half, 2 ** (shape.bits + shape.shift))
+  const edges = [0, 1, -1, limit - 1, -limit, 2 ** shape.shift, -(2 ** shape.shift)].filter((v) => v < limit && v >= -limit)
+  const instances = Array.from({ length: 40 }, (_, n) => {
+    const values = Array.from({ length: window }, (_, w) =>
+      n < edges.length ? edges[(n + w) % edges.length] : randomBelow(2 * limit) - limit,
+    )
+    const server = values.map(() => randomBelow(2 ** ringIn))
+    const client = values.map((value, w) => mod(value - server[w], ringIn))
+    const r = n < 3 ? [0, 2 ** ringOut - 1, 2 ** (ringOut - 1)][n] : randomBelow(2 ** ringOut)
+    return {
+      garbler: server.flatMap((v) => bits(v, ringIn)),
+      evaluator: [...client.flatMap((v) => bits(v, ringIn)), ...bits(r, ringOut)],
+      expected: mod(activate(values, shape) - r, ringOut),
+    }
+  })
+  const outputs = garbled(
+    circuit,
+    columns(instances.map((i) => i.garbler)),
+    columns(instances.map((i) => i.evaluator)),
+    4096,
+  )
+  instances.forEach((instance, i) => {
+    const plain = number(evaluatePlain(circuit, instance.garbler, instance.evaluator))
+    assert.equal(plain, instance.expected, `plain evaluation of ${JSON.stringify(shape)}`)
+    assert.equal(number(column(outputs, i)), instance.expected, `garbled evaluation of ${JSON.stringify(shape)}`)
+  })
+}
+
+test('ReLU with requantisation: circuit = reference, AND gates as counted', () => {
+  // add k-1, ReLU bits, subtract k'-1
+  checkActivation({ window: 1, relu: true, shift: 0, bits: 31, saturate: false, ringIn: 32, ringOut: 32 }, 31 + 31 + 31)
+  checkActivation({ window: 1, relu: true, shift: 9, bits: 10, saturate: false, ringIn: 22, ringOut: 21 }, 21 + 10 + 20)
+  checkActivation({ window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22, ringOut: 21 }, 21 + 3 + 2 * 8 + 20)
+  checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6, ringOut: 2 }, 5 + 1 + 1)
+})
+
+test('max-pool then ReLU, and windows that are no power of two', () => {
+  checkActivation(
+    { window: 4, relu: true, shift: 7, bits: 9, saturate: false, ringIn: 20, ringOut: 22 },
+    // the three top bits of the last maximum are never looked at
+    4 * 19 + 3 * 2 * 13 - 3 + 9 + 21,
+  )
+  checkActivation({ window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12, ringOut: 14 }, 9 * 11 + 8 * 24 + 13)
+})
+
+test('requantisation without ReLU, signed, proven and saturating', () => {
+  checkActivation({ window: 1, relu: false, shift: 5, bits: 14, saturate: false, ringIn: 20, ringOut: 16 }, 19 + 15)
+  checkActivation({ window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20, ringOut: 16 }, 19 + 5 + 8 + 15)
+})
+
+test('argmax: label of the largest, the lowest index on ties', () => {
+  for (const classes of [2, 3, 10, 17]) {
+    const ring = 14
+    const circuit = argmaxCircuit(classes, ring)
+    const instances = Array.from({ length: 20 }, (_, n) => {
+      const values = Array.from({ length: classes }, () => (n < 5 ? randomBelow(3) - 1 : randomBelow(2 ** ring) - 2 ** (ring - 1)))
+      const server = values.map(() => randomBelow(2 ** ring))
+      return {
+        garbler: server.flatMap((v) => bits(v, ring)),
+        evaluator: values.flatMap((v, i) => bits(mod(v - server[i], ring), ring)),
+        expected: values.indexOf(Math.max(...values)),
+      }
+    })
+    assert.equal(circuit.outputs.length, labelBits(classes))
+    const outputs = garbled(
+      circuit,
+      columns(instances.map((i) => i.garbler)),
+      columns(instances.map((i) => i.evaluator)),
+      1 << 20,
+    )
+    instances.forEach(({ expected }, i) => {
+      assert.equal(number(column(outputs, i)), expected)
+    })
+  }
+})

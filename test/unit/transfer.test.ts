@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import { baseOtReceive, baseOtSend } from '../../protocol/transfer/base-ot.js'
+import { correctionBytes, OtReceiver, OtSender } from '../../protocol/transfer/softspoken.js'
+import { transposeRows } from '../../protocol/transfer/transpose.js'
+import { memoryChannels } from '../../protocol/wire/channel.js'
+import { Frames } from '../../protocol/wire/frames.js'
+
+function framePair(): [Frames, Frames] {
+  const [a, b] = memoryChannels()
+  return [new Frames(a), new Frames(b)]
+}
+
+test('base OT: the receiver learns the key of its choice and not the other', async () => {
+  const [a, b] = framePair()
+  const choices = [0, 1, 1, 0, 1]
+  const [pairs, keys] = await Promise.all([baseOtSend(a, choices.length), baseOtReceive(b, choices)])
+  choices.forEach((choice, i) => {
+    assert.deepEqual(Buffer.from(keys[i]), Buffer.from(pairs[i][choice]))
+    assert.notDeepEqual(Buffer.from(keys[i]), Buffer.from(pairs[i][1 - choice]))
+  })
+})
+
+test('base OT: a point that is not on the curve is refused', async () => {
+  const [a, b] = framePair()
+  const sending = baseOtSend(a, 1)
+  await b.receive(2, 32)
+  await b.send(2, new Uint8Array(32).fill(255))
+  await assert.rejects(sending, { code: 'BAD_PEER' })
+})
+
+test('transpose agrees with its bit-by-bit twin', () => {
+  const count = 256
+  const rows = new Uint32Array(new Uint8Array(randomBytes((128 * count) / 8)).buffer)
+  const labels = transposeRows(rows, count)
+  for (let i = 0; i < count; i++) {
+    for (let r = 0; r < 128; r++) {
+      const bit = (rows[(r * count) / 32 + (i >>> 5)] >>> (i & 31)) & 1
+      assert.equal((labels[i * 4 + (r >>> 5)] >>> (r & 31)) & 1, bit)
+    }
+  }
+})
+
+test('SoftSpoken: receiver row = sender row xor choice * delta, over several batches', async () => {
+  const [a, b] = framePair()
+  const [sender, receiver] = await Promise.all([OtSender.setup(a), OtReceiver.setup(b)])
+  assert.equal(sender.delta[0] & 1, 1)
+  for (const count of [128, 1280, 256]) {
+    const choices = new Uint32Array(new Uint8Array(randomBytes(count / 8)).buffer)
+    const { labels, correction } = receiver.extend(count, choices)
+    assert.equal(correction.length, correctionBytes(count))
+    assert.equal(correctionBytes(count), count * 4)
+    const zero = sender.extend(count, correction)
+    for (let i = 0; i < count; i++) {
+      const choice = (choices[i >>> 5] >>> (i & 31)) & 1
+      for (let w = 0; w < 4; w++) {
+        assert.equal(labels[i * 4 + w], (zero[i * 4 + w] ^ (choice ? sender.delta[w] : 0)) >>> 0)
+      }
+    }
+  }
+})
