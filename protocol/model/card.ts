@@ -1,0 +1,101 @@
+/**
+ * The card: what the public is told about a model besides its plan. YAML beside the ONNX file; every key but `input`
+ * is optional, and a missing card is derived from the graph.
+ */
+import { z } from 'zod'
+import { MinionnError } from '../errors.js'
+import { elements } from './layers.js'
+
+const finite = z.number().refine(Number.isFinite, 'must be finite')
+const range = z.tuple([finite, finite]).refine(([low, high]) => low < high, 'must be [low, high] with low < high')
+
+const imageInput = z.strictObject({
+  kind: z.literal('image'),
+  mode: z.enum(['grayscale', 'rgb']),
+  /** [height, width] in pixels. */
+  size: z.tuple([z.int().positive().max(65536), z.int().positive().max(65536)]),
+  /** tensor = (pixel * scale - mean) / std with pixels 0..255; mean and std one a channel. */
+  scale: finite.default(1 / 255),
+  mean: z.array(finite).max(3).optional(),
+  std: z.array(finite.refine((v) => v !== 0, 'must not be 0')).max(3).optional(),
+  /** Range of the tensor's values; derived from pixels 0..255 when absent. */
+  range: range.optional(),
+})
+
+const tensorInput = z.strictObject({ kind: z.literal('tensor'), range })
+
+export const cardSchema = z.strictObject({
+  input: z.discriminatedUnion('kind', [imageInput, tensorInput]),
+  labels: z.array(z.string().max(200)).max(100_000).optional(),
+  reveal: z.enum(['outputs', 'label']).default('outputs'),
+  description: z.string().max(200).optional(),
+})
+
+export type Card = z.infer<typeof cardSchema>
+export type ImageInput = Extract<Card['input'], { kind: 'image' }>
+
+/** Values a model without a card is assumed to take: wide enough for the usual normalisations. */
+const DEFAULT_RANGE: readonly [number, number] = [-4, 4]
+
+/** Checks a card as parsed from YAML against the model's shapes. Throws BAD_INPUT. */
+export function checkCard(raw: unknown, inputShape: readonly number[], outputs: number): Card {
+  const parsed = cardSchema.safeParse(raw)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    throw new MinionnError('BAD_INPUT', `the card is wrong at "${issue.path.join('.') || 'top level'}": ${issue.message}`)
+  }
+  const card = parsed.data
+  if (card.input.kind === 'image') {
+    const { mode, size, mean, std } = card.input
+    const channels = mode === 'rgb' ? 3 : 1
+    const count = channels * size[0] * size[1]
+    if (count !== elements(inputShape)) {
+      throw new MinionnError('BAD_INPUT', `the card's ${mode} images of [${size}] have ${count} values, the model takes [${inputShape}]`)
+    }
+    for (const [key, list] of [['mean', mean], ['std', std]] as const) {
+      if (list !== undefined && list.length !== channels) {
+        throw new MinionnError('BAD_INPUT', `the card's ${key} has ${list.length} values for ${channels} channels`)
+      }
+    }
+  }
+  if (card.labels !== undefined && card.labels.length !== outputs) {
+    throw new MinionnError('BAD_INPUT', `the card has ${card.labels.length} labels for ${outputs} outputs`)
+  }
+  if (card.reveal === 'label' && outputs < 2) {
+    throw new MinionnError('BAD_INPUT', `reveal: label needs at least two outputs, the model has ${outputs}`)
+  }
+  return card
+}
+
+/** The card of a model that came without one, and in words what it assumes. */
+export function deriveCard(inputShape: readonly number[]): { card: Card; assumptions: string[] } {
+  const [low, high] = DEFAULT_RANGE
+  const span = `input values from ${low} to ${high}`
+  const [channels, height, width] = inputShape
+  if (inputShape.length === 3 && (channels === 1 || channels === 3)) {
+    const mode = channels === 1 ? 'grayscale' : 'rgb'
+    return {
+      card: { input: { kind: 'image', mode, size: [height, width], scale: 1 / 255, range: [low, high] }, reveal: 'outputs' },
+      assumptions: [`the input is a ${mode} image of ${height}x${width}, fed as pixel/255`, span, 'all outputs are revealed'],
+    }
+  }
+  return {
+    card: { input: { kind: 'tensor', range: [low, high] }, reveal: 'outputs' },
+    assumptions: [`the input is a tensor of shape [${inputShape}]`, span, 'all outputs are revealed'],
+  }
+}
+
+/** Channels' mean and std, defaults filled in. */
+export function normalisation(input: ImageInput): { mean: number[]; std: number[] } {
+  const channels = input.mode === 'rgb' ? 3 : 1
+  return { mean: input.mean ?? Array(channels).fill(0), std: input.std ?? Array(channels).fill(1) }
+}
+
+/** Range of the tensor's values: declared, or that of pixels 0..255. */
+export function inputRange(card: Card): readonly [number, number] {
+  if (card.input.range !== undefined) return card.input.range
+  const input = card.input as ImageInput
+  const { mean, std } = normalisation(input)
+  const ends = mean.flatMap((m, c) => [(0 - m) / std[c], (255 * input.scale - m) / std[c]])
+  return [Math.min(...ends), Math.max(...ends)]
+}

@@ -1,0 +1,312 @@
+/**
+ * Quantisation with proof: from a real-valued Network to a Plan and integer weights.
+ *
+ * Values are integers with one real scale a stage. Weights get `weightBits`; activations are shifted right so that the
+ * largest seen in calibration keeps `activationBits`. Bounds are propagated from the declared input range through the
+ * weights' positive and negative sums: each stage's ring is the narrowest that provably holds every intermediate
+ * result. Where the proven range of an activation outgrows what calibration saw, the stage either saturates inside its
+ * circuit or the next ring widens, whichever costs fewer AND gates.
+ */
+import { randomBytes } from 'node:crypto'
+import { activationCircuit, type ActivationShape } from '../circuits/activation.js'
+import { MinionnError } from '../errors.js'
+import { MAX_RING_BITS, MAX_STAGES } from '../limits.js'
+import { type LinearGeometry, outputSize, type PoolGeometry } from '../ring/linear.js'
+import { calibrationInputs } from './calibration.js'
+import { type Card, inputRange, normalisation } from './card.js'
+import { runFloat } from './float.js'
+import { type ActivationLayer, elements, type LinearLayer, type Network } from './layers.js'
+import { type Plan, publish, type Stage } from './plan.js'
+import { roundingOffset } from './reference.js'
+import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
+
+export interface Precision {
+  /** Bits of the largest weight of a layer, sign included. */
+  readonly weightBits: number
+  /** Bits that the largest calibrated activation keeps. */
+  readonly activationBits: number
+}
+
+/** Measured by `npm run bench:accuracy`: within 0.1 point of the float model on every network of docs/ACCURACY.md. */
+export const DEFAULT_PRECISION: Precision = { weightBits: 9, activationBits: 9 }
+
+/** Levels of an input whose natural step is unknown. */
+const INPUT_BITS = 10
+/** Saturation leaves this many bits above the largest value calibration saw. */
+const HEADROOM_BITS = 2
+/** Extra weight bits of the last layer, whose width no garbled stage pays for. */
+const LAST_WEIGHT_BITS = 4
+/** Weights are made coarser down to this before a model is refused. */
+const MIN_WEIGHT_BITS = 5
+
+/** A closed range of integers. */
+interface Range {
+  readonly low: number
+  readonly high: number
+}
+
+interface QuantisedLinear {
+  readonly secret: StageWeights
+  /** Of y, rounding offset not included. */
+  readonly range: Range
+  /** y = value * scale. */
+  readonly scale: number
+}
+
+/** Bits of the narrowest ring that holds a range as signed numbers. */
+function ringFor({ low, high }: Range): number {
+  let bits = 2
+  while (low < -(2 ** (bits - 1)) || high >= 2 ** (bits - 1)) bits++
+  return bits
+}
+
+function area(pool: PoolGeometry | undefined): number {
+  return pool === undefined ? 1 : pool.kernel[0] * pool.kernel[1]
+}
+
+/** The bound of y for one linear layer, and its integers, at a given weight precision. */
+function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, weightBits: number): QuantisedLinear {
+  const g = layer.geometry
+  const scaleIn = inputScale * area(layer.pre)
+  const x = { low: Math.min(0, input.low) * area(layer.pre), high: Math.max(0, input.high) * area(layer.pre) }
+  const largest = layer.weights.reduce((max, w) => Math.max(max, Math.abs(w)), 0)
+  const weightScale = g.kind === 'identity' || largest === 0 ? 1 : (2 ** (weightBits - 1) - 1) / largest
+  const weights = Int32Array.from(layer.weights, (w) => Math.round(w * weightScale))
+  const scale = scaleIn * weightScale
+  const bias = layer.bias.map((b) => Math.round(b * scale))
+  const rows = rowSums(g, weights)
+  let low = 0
+  let high = 0
+  bias.forEach((b, n) => {
+    const row = rows[Math.floor((n * rows.length) / bias.length)]
+    const [min, max] = row === undefined ? [x.low, x.high] : [row.positive * x.low + row.negative * x.high, row.positive * x.high + row.negative * x.low]
+    low = Math.min(low, min + b)
+    high = Math.max(high, max + b)
+  })
+  const windows = area(layer.post)
+  return {
+    secret: { weights, bias: Int32Array.from(bias) },
+    range: { low: low * windows, high: high * windows },
+    scale: scale * windows,
+  }
+}
+
+/** Sums of the positive and of the negative weights of each output (convolution: of each filter). */
+function rowSums(g: LinearGeometry, weights: Int32Array): { positive: number; negative: number }[] {
+  const rows = g.kind === 'identity' ? 0 : g.kind === 'dense' ? g.outputs : g.output[0]
+  return Array.from({ length: rows }, (_, row) => {
+    let positive = 0
+    let negative = 0
+    const size = weights.length / rows
+    for (let i = row * size; i < (row + 1) * size; i++) {
+      if (weights[i] > 0) positive += weights[i]
+      else negative += weights[i]
+    }
+    return { positive, negative }
+  })
+}
+
+function stageOf(layer: LinearLayer, ring: number): Stage {
+  return { name: layer.name, ring, pre: layer.pre, linear: layer.geometry, post: layer.post }
+}
+
+/** Input scale: pixels stay exact where the card tells how they are normalised. */
+function inputScale(card: Card): number {
+  const [low, high] = inputRange(card)
+  const largest = Math.max(Math.abs(low), Math.abs(high))
+  if (card.input.kind === 'image' && card.input.range === undefined) {
+    const { mean, std } = normalisation(card.input)
+    const step = card.input.scale / std[0]
+    if (std.every((s) => s === std[0])) return mean.every((m) => m === 0) ? Math.abs(1 / step) : Math.abs(4 / step)
+  }
+  if (card.input.kind === 'image' && low === 0) {
+    const step = card.input.scale
+    const { mean, std } = normalisation(card.input)
+    if (mean.every((m) => m === 0) && std.every((s) => s === 1) && Math.round(high / step) <= 2 ** INPUT_BITS) return 1 / step
+  }
+  return (2 ** (INPUT_BITS - 1) - 1) / largest
+}
+
+interface Choice {
+  readonly bits: number
+  readonly saturate: boolean
+  readonly range: Range
+  readonly next: QuantisedLinear
+  readonly nextRing: number
+  readonly cost: number
+}
+
+export interface CompileOptions {
+  readonly precision?: Precision
+  /** Inputs typical of use, in the model's units; synthetic ones otherwise. */
+  readonly samples?: readonly Float64Array[]
+  /** Called as calibration goes on, 0 to 1. */
+  readonly progress?: (done: number) => void
+}
+
+/** Largest absolute value after every layer, over the calibration inputs. */
+function calibrate(network: Network, inputs: readonly Float64Array[], progress?: (done: number) => void): number[] {
+  const largest = network.layers.map(() => 0)
+  inputs.forEach((input, n) => {
+    runFloat(network, input, (i, values) => {
+      largest[i] = values.reduce((max, v) => Math.max(max, Math.abs(v)), largest[i])
+    })
+    progress?.((n + 1) / inputs.length)
+  })
+  return largest
+}
+
+/** Compiles a network. Throws BAD_MODEL where no ring of 32 bits can be proven to hold a stage. */
+export function compileNetwork(network: Network, card: Card, options: CompileOptions = {}): HostedModel {
+  const precision = options.precision ?? DEFAULT_PRECISION
+  const [low, high] = inputRange(card)
+  const scale = inputScale(card)
+  const input: Range = { low: Math.round(low * scale), high: Math.round(high * scale) }
+  const samples = options.samples ?? calibrationInputs(network.inputShape, low, high)
+  const largest = calibrate(network, samples, options.progress)
+  const { layers } = network
+  if ((layers.length + 1) / 2 > MAX_STAGES) {
+    throw new MinionnError('BAD_MODEL', `the network has ${(layers.length + 1) / 2} stages; at most ${MAX_STAGES} are supported`)
+  }
+
+  const stages: Stage[] = []
+  const secrets: StageWeights[] = []
+  const bitsOf = (i: number) => precision.weightBits + (i === layers.length - 1 ? LAST_WEIGHT_BITS : 0)
+  let current = provenLinear(layers[0] as LinearLayer, input, scale, bitsOf(0), 0)
+  for (let i = 0; ; i += 2) {
+    const layer = layers[i] as LinearLayer
+    const stage = stageOf(layer, 0)
+    secrets.push(current.secret)
+    const activation = layers[i + 1] as ActivationLayer | undefined
+    if (activation === undefined) {
+      stages.push({ ...stage, ring: ringFor(current.range) })
+      break
+    }
+    const { shift, range } = shiftFor(current, largest[i + 1], activation, precision.activationBits)
+    const rounded = withOffset(current.range, shift)
+    const next = layers[i + 2] as LinearLayer
+    const following = layers[i + 3] as ActivationLayer | undefined
+    const choice = chooseRange({
+      ring: ringFor(rounded),
+      shift,
+      range,
+      activation,
+      instances: activation.pool === undefined ? layerOutput(layer) : elements(activation.pool.output),
+      next,
+      nextWindows: following === undefined ? 0 : layerOutput(next) * (following.pool === undefined ? 1 : windowOverlap(following.pool)),
+      scale: current.scale / 2 ** shift,
+      kept: precision.activationBits + HEADROOM_BITS,
+      weightBits: bitsOf(i + 2),
+      position: i / 2 + 1,
+    })
+    stages.push({
+      ...stage,
+      ring: ringFor(rounded),
+      activation: {
+        name: activation.name,
+        pool: activation.pool,
+        relu: activation.relu,
+        shift,
+        bits: choice.bits,
+        saturate: choice.saturate,
+      },
+    })
+    current = choice.next
+  }
+  const plan: Plan = {
+    card,
+    input: { shape: [...network.inputShape], scale, ...input },
+    stages,
+    output: { size: network.outputSize, scale: current.scale },
+  }
+  const secret = { salt: randomBytes(32), stages: secrets }
+  return { published: publish(plan, commitmentOf(secret)), secret }
+}
+
+function layerOutput(layer: LinearLayer): number {
+  return layer.post === undefined ? outputSize(layer.geometry) : elements(layer.post.output)
+}
+
+/** Adders per element of a max-pool's input. */
+function windowOverlap(pool: PoolGeometry): number {
+  return (elements(pool.output) * area(pool)) / elements(pool.input)
+}
+
+function withOffset(range: Range, shift: number): Range {
+  const offset = roundingOffset({ activation: { shift } } as Stage)
+  return { low: range.low + offset, high: range.high + offset }
+}
+
+/** The linear layer at the finest weights, from `weightBits` down, whose result a ring can be proven to hold. */
+function provenLinear(layer: LinearLayer, input: Range, scale: number, weightBits: number, position: number): QuantisedLinear {
+  for (let bits = weightBits; bits >= MIN_WEIGHT_BITS; bits--) {
+    const q = quantiseLinear(layer, input, scale, bits)
+    // One bit is left for the rounding offset.
+    if (ringFor(q.range) < MAX_RING_BITS) return q
+  }
+  const q = quantiseLinear(layer, input, scale, MIN_WEIGHT_BITS)
+  throw new MinionnError(
+    'BAD_MODEL',
+    `widths cannot be proven at stage ${position} ("${layer.name}"): its results may reach ${Math.max(-q.range.low, q.range.high).toExponential(2)}, ${ringFor(q.range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
+  )
+}
+
+/** The shift that leaves the largest calibrated activation `bits` bits, and the proven range behind it. */
+function shiftFor(q: QuantisedLinear, largest: number, activation: ActivationLayer, bits: number): { shift: number; range: Range } {
+  // A layer that calibration saw dead keeps precision by its proven range instead.
+  const top = largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1)
+  const shift = Math.min(Math.max(0, Math.floor(Math.log2(top)) + 1 - bits), ringFor(q.range) - 1)
+  const rounded = withOffset(q.range, shift)
+  const down = (v: number) => Math.floor(v / 2 ** shift)
+  return { shift, range: { low: activation.relu ? 0 : down(rounded.low), high: Math.max(0, down(rounded.high)) } }
+}
+
+interface RangeQuestion {
+  readonly ring: number
+  readonly shift: number
+  readonly range: Range
+  readonly activation: ActivationLayer
+  readonly instances: number
+  readonly next: LinearLayer
+  /** Adders of the next garbled stage, 0 when there is none. */
+  readonly nextWindows: number
+  readonly scale: number
+  /** Bits that a saturating stage keeps. */
+  readonly kept: number
+  readonly weightBits: number
+  readonly position: number
+}
+
+/** Widen the next ring or saturate here, by AND gates of this stage and of the next one's adders. */
+function chooseRange(question: RangeQuestion): Choice {
+  const { range, kept } = question
+  const proven = ringFor(range) - 1
+  const clamped: Range = { low: Math.max(range.low, -(2 ** kept)), high: Math.min(range.high, 2 ** kept - 1) }
+  const options: [number, boolean, Range][] = [[proven, false, range]]
+  if (kept < proven) options.push([kept, true, clamped])
+  const choices: Choice[] = []
+  let refusal: unknown
+  for (const [bits, saturate, outRange] of options) {
+    try {
+      const next = provenLinear(question.next, outRange, question.scale, question.weightBits, question.position)
+      // The next stage's shift is not known yet; its rounding offset is at most its range.
+      const nextRing = ringFor(next.range)
+      const shape: ActivationShape = {
+        window: area(question.activation.pool),
+        relu: question.activation.relu,
+        shift: question.shift,
+        bits,
+        saturate,
+        ringIn: question.ring,
+        ringOut: nextRing,
+      }
+      const cost = question.instances * activationCircuit(shape).andGates + question.nextWindows * (nextRing - 1)
+      choices.push({ bits, saturate, range: outRange, next, nextRing, cost })
+    } catch (error) {
+      refusal = error
+    }
+  }
+  if (choices.length === 0) throw refusal
+  // A choice that had to coarsen the weights is no cheaper, only worse.
+  return choices.reduce((best, choice) => (choice.cost < best.cost ? choice : best))
+}

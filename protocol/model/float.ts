@@ -1,0 +1,58 @@
+/**
+ * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
+ */
+import { convolutionTaps, type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
+import type { ActivationLayer, LinearLayer, Network } from './layers.js'
+
+function meanPool(g: PoolGeometry, x: Float64Array): Float64Array {
+  return pool(g, x, (window) => window.reduce((sum, v) => sum + v, 0) / (g.kernel[0] * g.kernel[1]))
+}
+
+function pool(g: PoolGeometry, x: Float64Array, combine: (window: number[]) => number): Float64Array {
+  const windows = poolWindows(g)
+  const size = g.kernel[0] * g.kernel[1]
+  return Float64Array.from({ length: windows.length / size }, (_, o) =>
+    combine([...windows.subarray(o * size, (o + 1) * size)].filter((i) => i >= 0).map((i) => x[i])),
+  )
+}
+
+function applyFloat(g: LinearGeometry, weights: Float64Array, x: Float64Array): Float64Array {
+  if (g.kind === 'identity') return x.slice()
+  const out = new Float64Array(outputSize(g))
+  if (g.kind === 'dense') {
+    for (let o = 0; o < g.outputs; o++) {
+      for (let i = 0; i < g.inputs; i++) out[o] += weights[o * g.inputs + i] * x[i]
+    }
+    return out
+  }
+  const [, height, width] = g.output
+  for (let n = 0; n < out.length; n++) {
+    let sum = 0
+    convolutionTaps(g, Math.floor(n / (height * width)), Math.floor(n / width) % height, n % width, (input, weight) => {
+      sum += x[input] * weights[weight]
+    })
+    out[n] = sum
+  }
+  return out
+}
+
+function runLinear(layer: LinearLayer, x: Float64Array): Float64Array {
+  const pooled = layer.pre === undefined ? x : meanPool(layer.pre, x)
+  const y = applyFloat(layer.geometry, layer.weights, pooled).map((v, i) => v + layer.bias[i])
+  return layer.post === undefined ? y : meanPool(layer.post, y)
+}
+
+function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
+  const pooled = layer.pool === undefined ? y : pool(layer.pool, y, (window) => Math.max(...window))
+  return layer.relu ? pooled.map((v) => Math.max(v, 0)) : pooled
+}
+
+/** The network's outputs before any final softmax. `watch` sees the value after every layer. */
+export function runFloat(network: Network, input: Float64Array, watch?: (layer: number, values: Float64Array) => void): Float64Array {
+  let x = input
+  network.layers.forEach((layer, i) => {
+    x = layer.kind === 'linear' ? runLinear(layer, x) : runActivation(layer, x)
+    watch?.(i, x)
+  })
+  return x
+}

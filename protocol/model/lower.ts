@@ -1,0 +1,494 @@
+/**
+ * From an ONNX graph to a Network: checks every node and attribute, folds constants, batch norms and mean-pool
+ * divisors into weights, swaps ReLU behind max-pool, merges neighbouring linear maps and drops the final softmax.
+ * Semantics follow the ONNX operator specification; what is not supported is refused by node, operator and attribute.
+ */
+import { MinionnError } from '../errors.js'
+import { MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
+import { type ConvGeometry, outputSize, type PoolGeometry, weightCount } from '../ring/linear.js'
+import { elements, type Network } from './layers.js'
+import { NetworkBuilder } from './network-builder.js'
+import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
+
+type Image = readonly [number, number, number]
+
+/** A node under translation, with checked access to its attributes. */
+class NodeReader {
+  readonly node: OnnxNode
+  readonly #used = new Set<string>()
+
+  constructor(node: OnnxNode) {
+    this.node = node
+  }
+
+  fail(problem: string): never {
+    throw new MinionnError('BAD_MODEL', `node "${this.node.name}" (${this.node.op}): ${problem}`)
+  }
+
+  ints(name: string, fallback: readonly number[]): readonly number[] {
+    this.#used.add(name)
+    const value = this.node.attributes.get(name)
+    if (value === undefined) return fallback
+    if (!Array.isArray(value)) this.fail(`attribute ${name} is not a list of integers`)
+    return value as readonly number[]
+  }
+
+  pair(name: string, fallback: readonly [number, number]): readonly [number, number] {
+    const value = this.ints(name, fallback)
+    if (value.length !== 2 || value.some((v) => v < 1)) {
+      this.fail(`attribute ${name} is [${value}]; two positive numbers are expected: only images of two dimensions are supported`)
+    }
+    return [value[0], value[1]]
+  }
+
+  number(name: string, fallback: number): number {
+    this.#used.add(name)
+    const value = this.node.attributes.get(name) ?? fallback
+    if (typeof value !== 'number') this.fail(`attribute ${name} is not a number`)
+    return value
+  }
+
+  string(name: string, fallback: string): string {
+    this.#used.add(name)
+    const value = this.node.attributes.get(name) ?? fallback
+    if (typeof value !== 'string') this.fail(`attribute ${name} is not a string`)
+    return value
+  }
+
+  has(name: string): boolean {
+    return this.node.attributes.has(name)
+  }
+
+  /** Declares attributes that change nothing here. */
+  ignore(...names: string[]): void {
+    for (const name of names) this.#used.add(name)
+  }
+
+  /** Refuses attributes that nothing looked at. */
+  finish(): void {
+    for (const name of this.node.attributes.keys()) {
+      if (!this.#used.has(name)) this.fail(`attribute ${name} is not supported; export the model without it`)
+    }
+  }
+}
+
+class Lowering {
+  readonly #graph: OnnxGraph
+  readonly #constants: Map<string, Tensor>
+  readonly #builder: NetworkBuilder
+  #batch: number
+  /** The one value that depends on the input. */
+  #current: string
+  #softmaxed = false
+
+  constructor(graph: OnnxGraph) {
+    this.#graph = graph
+    this.#constants = new Map(graph.initializers)
+    if (graph.inputs.length !== 1) {
+      const names = graph.inputs.map((input) => input.name).join(', ')
+      throw new MinionnError('BAD_MODEL', `the model has ${graph.inputs.length} inputs (${names}); exactly one is supported`)
+    }
+    if (graph.outputs.length !== 1) {
+      throw new MinionnError('BAD_MODEL', `the model has ${graph.outputs.length} outputs (${graph.outputs.join(', ')}); exactly one is supported`)
+    }
+    const { name, shape } = graph.inputs[0]
+    if (shape.length < 2) {
+      throw new MinionnError('BAD_MODEL', `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`)
+    }
+    const dims = shape.slice(1)
+    if (dims.some((dim) => dim === null)) {
+      throw new MinionnError('BAD_MODEL', `input "${name}" has a dimension of unknown size besides the batch; export with fixed sizes`)
+    }
+    this.#batch = shape[0] ?? 1
+    this.#current = name
+    this.#builder = new NetworkBuilder(dims as number[])
+  }
+
+  run(): Network {
+    const needed = this.#needed()
+    for (const node of this.#graph.nodes) {
+      if (!node.outputs.some((output) => needed.has(output))) continue
+      const reader = new NodeReader(node)
+      if (node.op === 'Shape' && node.inputs[0] === this.#current) {
+        reader.ignore('start', 'end')
+        const full = [this.#batch, ...this.#builder.shape]
+        this.#define(node, { shape: [full.length], data: Float64Array.from(full) })
+      } else if (node.inputs.includes(this.#current)) {
+        this.#softmaxed ? this.#afterSoftmax(reader) : this.#node(reader)
+        reader.finish()
+        this.#current = node.outputs[0]
+        if (elements(this.#builder.shape) > MAX_TENSOR_ELEMENTS) {
+          reader.fail(`its output has ${elements(this.#builder.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`)
+        }
+      } else {
+        this.#foldConstant(reader)
+      }
+    }
+    if (this.#current !== this.#graph.outputs[0]) {
+      throw new MinionnError(
+        'BAD_MODEL',
+        `output "${this.#graph.outputs[0]}" is not at the end of a chain of operators from the input: the last of the chain is "${this.#current}"`,
+      )
+    }
+    return this.#builder.finish()
+  }
+
+  /** Values that the output depends on. */
+  #needed(): Set<string> {
+    const needed = new Set(this.#graph.outputs)
+    for (const node of this.#graph.nodes.toReversed()) {
+      if (node.outputs.some((output) => needed.has(output))) for (const input of node.inputs) needed.add(input)
+    }
+    return needed
+  }
+
+  #define(node: OnnxNode, value: { shape: readonly number[]; data: Float64Array }): void {
+    this.#constants.set(node.outputs[0], { name: node.outputs[0], ...value })
+  }
+
+  /** Shape arithmetic that exporters leave around reshapes. */
+  #foldConstant(r: NodeReader): void {
+    const { node } = r
+    if (node.op === 'Constant') {
+      const value = node.attributes.get('value')
+      if (value !== undefined && typeof value === 'object' && 'data' in value) return this.#define(node, value)
+      const floats = node.attributes.get('value_floats') ?? node.attributes.get('value_ints')
+      const scalar = node.attributes.get('value_float') ?? node.attributes.get('value_int')
+      if (typeof scalar === 'number') return this.#define(node, { shape: [], data: Float64Array.of(scalar) })
+      if (Array.isArray(floats)) return this.#define(node, { shape: [floats.length], data: Float64Array.from(floats) })
+      r.fail('it holds no tensor of numbers')
+    }
+    const inputs = node.inputs.filter((name) => name !== '').map((name) => this.#constants.get(name))
+    if (inputs.some((input) => input === undefined)) this.#branch(r)
+    const tensors = inputs as Tensor[]
+    switch (node.op) {
+      case 'Identity':
+      case 'Cast':
+        return this.#define(node, tensors[0])
+      case 'Unsqueeze':
+      case 'Squeeze':
+        // Only ever of shape entries, for which scalar or vector makes no difference.
+        return this.#define(node, { shape: [tensors[0].data.length], data: tensors[0].data })
+      case 'Gather': {
+        const size = tensors[0].data.length
+        const data = tensors[1].data.map((at) => tensors[0].data[at < 0 ? at + size : at])
+        return this.#define(node, { shape: tensors[1].shape, data })
+      }
+      case 'Concat': {
+        const data = Float64Array.from(tensors.flatMap((tensor) => [...tensor.data]))
+        return this.#define(node, { shape: [data.length], data })
+      }
+      default:
+        r.fail(`operator ${node.op} on constants is not supported; simplify the model first (for instance with onnxsim)`)
+    }
+  }
+
+  #branch(r: NodeReader): never {
+    r.fail(
+      `its inputs ${r.node.inputs.map((name) => `"${name}"`).join(', ')} are not the previous operator's output; only chains of operators are supported, no branches`,
+    )
+  }
+
+  /** Input `at` must be the running value and all others constant. */
+  #constant(r: NodeReader, at: number): Tensor {
+    const name = r.node.inputs[at]
+    const tensor = this.#constants.get(name)
+    if (tensor === undefined) {
+      r.fail(`input ${at} ("${name}") is not a constant; only constant weights are supported`)
+    }
+    return tensor
+  }
+
+  #optional(r: NodeReader, at: number): Tensor | undefined {
+    return r.node.inputs[at] ? this.#constant(r, at) : undefined
+  }
+
+  #image(r: NodeReader): Image {
+    const { shape } = this.#builder
+    if (shape.length !== 3) r.fail(`its input has shape [N,${shape}]; images [N, channels, height, width] are expected`)
+    return shape as unknown as Image
+  }
+
+  #afterSoftmax(r: NodeReader): void {
+    const { op } = r.node
+    if (op !== 'Log' && op !== 'Identity') {
+      r.fail('it follows a softmax; only the last softmax of a network is supported, because it is dropped')
+    }
+  }
+
+  #node(r: NodeReader): void {
+    const { node } = r
+    if (node.inputs[0] !== this.#current && !['Add', 'Mul', 'Sub'].includes(node.op)) {
+      r.fail('its first input is not the previous operator\'s output; only chains with constant weights are supported')
+    }
+    const b = this.#builder
+    switch (node.op) {
+      case 'Identity':
+        return
+      case 'Dropout':
+        r.ignore('ratio', 'seed', 'is_test', 'consumed_inputs')
+        return
+      case 'Relu':
+        r.ignore('consumed_inputs')
+        return b.relu(node.name)
+      case 'Conv':
+        return this.#conv(r)
+      case 'Gemm':
+        return this.#gemm(r)
+      case 'MatMul': {
+        const weights = this.#constant(r, 1)
+        if (b.shape.length !== 1 || weights.shape.length !== 2) {
+          r.fail(`it multiplies [N,${b.shape}] with [${weights.shape}]; a flat input and a matrix are expected`)
+        }
+        return this.#dense(r, weights, false, 1, undefined)
+      }
+      case 'Add':
+      case 'Sub':
+      case 'Mul':
+      case 'Div':
+        return this.#affine(r)
+      case 'BatchNormalization':
+        return this.#batchNorm(r)
+      case 'MaxPool': {
+        r.ignore('storage_order')
+        if (node.outputs.length > 1 && node.outputs[1]) r.fail('its second output (indices) is not supported')
+        return b.maxPool(node.name, this.#pool(r))
+      }
+      case 'AveragePool':
+        return this.#averagePool(r)
+      case 'GlobalAveragePool': {
+        const input = this.#image(r)
+        const size = [input[1], input[2]] as const
+        return b.meanPool(node.name, { input, output: [input[0], 1, 1], kernel: size, strides: size, pads: [0, 0, 0, 0] })
+      }
+      case 'Flatten': {
+        const axis = r.number('axis', 1)
+        const rank = b.shape.length + 1
+        if ((axis < 0 ? axis + rank : axis) !== 1) r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
+        return b.reshape([elements(b.shape)])
+      }
+      case 'Reshape':
+        return this.#reshape(r)
+      case 'Softmax':
+      case 'LogSoftmax': {
+        const axis = r.number('axis', this.#graph.opset >= 13 ? -1 : 1)
+        const rank = b.shape.length + 1
+        if ((axis < 0 ? axis + rank : axis) !== 1 || elements(b.shape) !== b.shape[0]) {
+          r.fail(`attribute axis is ${axis} on a value of shape [N,${b.shape}]; a softmax over the classes is expected`)
+        }
+        this.#softmaxed = true
+        return
+      }
+      default:
+        r.fail(`operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`)
+    }
+  }
+
+  #conv(r: NodeReader): void {
+    const input = this.#image(r)
+    const weights = this.#constant(r, 1)
+    const bias = this.#optional(r, 2)
+    if (weights.shape.length !== 4) r.fail(`its weights have shape [${weights.shape}]; four dimensions are expected`)
+    const [filters, perGroup, kh, kw] = weights.shape
+    const groups = r.number('group', 1)
+    const kernel = r.pair('kernel_shape', [kh, kw])
+    if (kernel[0] !== kh || kernel[1] !== kw) r.fail(`attribute kernel_shape [${kernel}] does not match weights [${weights.shape}]`)
+    if (groups < 1 || perGroup * groups !== input[0] || filters % groups !== 0) {
+      r.fail(`weights [${weights.shape}] and group ${groups} do not fit an input of ${input[0]} channels`)
+    }
+    const strides = r.pair('strides', [1, 1])
+    const dilations = r.pair('dilations', [1, 1])
+    const { pads, size } = this.#window(r, input, kernel, strides, dilations, false)
+    const geometry: ConvGeometry = { kind: 'conv', input, kernel, strides, dilations, groups, pads, output: [filters, ...size] }
+    if (bias !== undefined && bias.data.length !== filters) r.fail(`its bias has ${bias.data.length} values for ${filters} filters`)
+    if (weightCount(geometry) > MAX_WEIGHTS) r.fail(`it has ${weightCount(geometry)} weights; at most ${MAX_WEIGHTS} are supported`)
+    const area = size[0] * size[1]
+    const expanded = new Float64Array(outputSize(geometry))
+    if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
+    this.#builder.linear(r.node.name, geometry, weights.data, expanded)
+  }
+
+  /** Output size and pads of a sliding window: auto_pad, pads and ceil_mode as ONNX defines them. */
+  #window(
+    r: NodeReader,
+    input: Image,
+    kernel: readonly [number, number],
+    strides: readonly [number, number],
+    dilations: readonly [number, number],
+    ceil: boolean,
+  ): { pads: readonly [number, number, number, number]; size: readonly [number, number] } {
+    const auto = r.string('auto_pad', 'NOTSET')
+    const given = r.ints('pads', [0, 0, 0, 0])
+    if (given.length !== 4 || given.some((pad) => pad < 0)) r.fail(`attribute pads is [${given}]; four numbers of at least 0 are expected`)
+    const pads: [number, number, number, number] = [given[0], given[1], given[2], given[3]]
+    const size: [number, number] = [0, 0]
+    for (const axis of [0, 1] as const) {
+      const extent = (kernel[axis] - 1) * dilations[axis] + 1
+      const length = input[1 + axis]
+      if (auto === 'SAME_UPPER' || auto === 'SAME_LOWER') {
+        const total = Math.max(0, (Math.ceil(length / strides[axis]) - 1) * strides[axis] + extent - length)
+        const small = Math.floor(total / 2)
+        pads[axis] = auto === 'SAME_UPPER' ? small : total - small
+        pads[axis + 2] = total - pads[axis]
+      } else if (auto === 'VALID') {
+        pads[axis] = 0
+        pads[axis + 2] = 0
+      } else if (auto !== 'NOTSET') {
+        r.fail(`attribute auto_pad is ${auto}; NOTSET, VALID, SAME_UPPER or SAME_LOWER is expected`)
+      }
+      if (pads[axis] >= extent || pads[axis + 2] >= extent) {
+        r.fail(`attribute pads [${pads}] reaches past a window of ${extent}: some windows would see padding alone`)
+      }
+      const steps = (length + pads[axis] + pads[axis + 2] - extent) / strides[axis]
+      if (steps < 0) r.fail(`a window of ${extent} does not fit an image of ${length} with pads [${pads}]`)
+      size[axis] = (ceil ? Math.ceil(steps) : Math.floor(steps)) + 1
+      // A window that would start in the padding behind the image is dropped (ONNX MaxPool-22).
+      if (ceil && (size[axis] - 1) * strides[axis] >= length + pads[axis]) size[axis]--
+    }
+    return { pads, size }
+  }
+
+  #pool(r: NodeReader): PoolGeometry {
+    const input = this.#image(r)
+    if (!r.has('kernel_shape')) r.fail('attribute kernel_shape is missing')
+    const kernel = r.pair('kernel_shape', [1, 1])
+    const strides = r.pair('strides', [1, 1])
+    const dilations = r.pair('dilations', [1, 1])
+    if (dilations[0] !== 1 || dilations[1] !== 1) r.fail(`attribute dilations is [${dilations}]; only 1 is supported in pooling`)
+    if (kernel[0] * kernel[1] > MAX_WINDOW) r.fail(`its window has ${kernel[0] * kernel[1]} elements; at most ${MAX_WINDOW} are supported`)
+    const { pads, size } = this.#window(r, input, kernel, strides, dilations, r.number('ceil_mode', 0) === 1)
+    return { input, output: [input[0], ...size], kernel, strides, pads }
+  }
+
+  #averagePool(r: NodeReader): void {
+    const includePad = r.number('count_include_pad', 0) === 1
+    const ceil = r.number('ceil_mode', 0) === 1
+    const pool = this.#pool(r)
+    const overhang = ([0, 1] as const).some(
+      (axis) => (pool.output[1 + axis] - 1) * pool.strides[axis] + pool.kernel[axis] > pool.input[1 + axis] + pool.pads[axis] + pool.pads[axis + 2],
+    )
+    const padded = pool.pads.some((pad) => pad > 0)
+    if ((padded && !includePad) || (ceil && overhang)) {
+      r.fail('its windows at the border average fewer elements than the others; use count_include_pad=1 or windows that tile the image')
+    }
+    this.#builder.meanPool(r.node.name, pool)
+  }
+
+  #gemm(r: NodeReader): void {
+    const alpha = r.number('alpha', 1)
+    const beta = r.number('beta', 1)
+    const transB = r.number('transB', 0) === 1
+    if (r.number('transA', 0) !== 0) r.fail('attribute transA is 1: it would mix the batch; only 0 is supported')
+    r.ignore('broadcast')
+    // Old exports let Gemm flatten its input (ONNX before opset 13 asked for a matrix, exporters did not care).
+    if (this.#builder.shape.length !== 1) r.fail(`its input has shape [N,${this.#builder.shape}]; a flat input is expected`)
+    const bias = this.#optional(r, 2)
+    const scaled = bias === undefined ? undefined : bias.data.map((value) => value * beta)
+    this.#dense(r, this.#constant(r, 1), transB, alpha, scaled)
+  }
+
+  #dense(r: NodeReader, weights: Tensor, transposed: boolean, alpha: number, bias: Float64Array | undefined): void {
+    if (weights.shape.length !== 2) r.fail(`its weights have shape [${weights.shape}]; a matrix is expected`)
+    const [outputs, inputs] = transposed ? weights.shape : [weights.shape[1], weights.shape[0]]
+    if (inputs !== this.#builder.shape[0]) r.fail(`its weights take ${inputs} inputs, but its input has ${this.#builder.shape[0]}`)
+    if (inputs * outputs > MAX_WEIGHTS) r.fail(`it has ${inputs * outputs} weights; at most ${MAX_WEIGHTS} are supported`)
+    const data = new Float64Array(inputs * outputs)
+    for (let o = 0; o < outputs; o++) {
+      for (let i = 0; i < inputs; i++) {
+        data[o * inputs + i] = alpha * weights.data[transposed ? o * inputs + i : i * outputs + o]
+      }
+    }
+    if (bias !== undefined && bias.length !== outputs && bias.length !== 1) {
+      r.fail(`its bias has ${bias.length} values for ${outputs} outputs`)
+    }
+    const full = new Float64Array(outputs)
+    if (bias !== undefined) for (let o = 0; o < outputs; o++) full[o] = bias[bias.length === 1 ? 0 : o]
+    this.#builder.linear(r.node.name, { kind: 'dense', inputs, outputs }, data, full)
+  }
+
+  #affine(r: NodeReader): void {
+    const { op, inputs } = r.node
+    const at = inputs[0] === this.#current ? 1 : 0
+    if (at === 0 && op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
+    if (inputs[at] === this.#current) r.fail(`operator ${op} of a value with itself is not supported yet`)
+    if (!this.#constants.has(inputs[at])) this.#branch(r)
+    const constant = this.#broadcast(r, this.#constant(r, at))
+    const one = new Float64Array(constant.length).fill(1)
+    const zero = new Float64Array(constant.length)
+    const { name } = r.node
+    if (op === 'Add') return this.#builder.affine(name, one, constant)
+    if (op === 'Mul') return this.#builder.affine(name, constant, zero)
+    if (op === 'Sub') {
+      return at === 1
+        ? this.#builder.affine(name, one, constant.map((v) => -v))
+        : this.#builder.affine(name, one.fill(-1), constant)
+    }
+    if (constant.some((v) => v === 0)) r.fail('it divides by zero')
+    this.#builder.affine(name, constant.map((v) => 1 / v), zero)
+  }
+
+  /** A constant spread over the running value's shape, as ONNX broadcasts it (and as opset < 7 did, by axis). */
+  #broadcast(r: NodeReader, constant: Tensor): Float64Array {
+    const shape = [1, ...this.#builder.shape]
+    let dims = [...constant.shape]
+    if (this.#graph.opset < 7 && r.number('broadcast', 0) === 1) {
+      const axis = r.number('axis', shape.length - dims.length)
+      dims = [...dims, ...Array(Math.max(0, shape.length - axis - dims.length)).fill(1)]
+    }
+    r.ignore('broadcast', 'axis')
+    while (dims.length > 1 && dims.length > shape.length && dims[0] === 1) dims.shift()
+    dims = [...Array(Math.max(0, shape.length - dims.length)).fill(1), ...dims]
+    if (dims.length !== shape.length || dims.some((dim, i) => dim !== 1 && dim !== shape[i])) {
+      r.fail(`a constant of shape [${constant.shape}] does not broadcast to [N,${this.#builder.shape}]`)
+    }
+    const out = new Float64Array(elements(shape))
+    const index = new Array<number>(shape.length).fill(0)
+    for (let n = 0; n < out.length; n++) {
+      let at = 0
+      for (let d = 0; d < dims.length; d++) at = at * dims[d] + (dims[d] === 1 ? 0 : index[d])
+      out[n] = constant.data[at]
+      for (let d = shape.length - 1; d >= 0 && ++index[d] === shape[d]; d--) index[d] = 0
+    }
+    return out
+  }
+
+  #batchNorm(r: NodeReader): void {
+    const epsilon = r.number('epsilon', 1e-5)
+    if (r.number('training_mode', 0) !== 0) r.fail('attribute training_mode is 1; export the model for inference')
+    r.ignore('momentum', 'spatial', 'is_test', 'consumed_inputs')
+    const [scale, shift, mean, variance] = [1, 2, 3, 4].map((at) => this.#constant(r, at).data)
+    const { shape } = this.#builder
+    const area = elements(shape) / shape[0]
+    if (scale.length !== shape[0]) r.fail(`it has ${scale.length} channels, its input [N,${shape}] has ${shape[0]}`)
+    const multiply = new Float64Array(elements(shape))
+    const add = new Float64Array(elements(shape))
+    for (let i = 0; i < multiply.length; i++) {
+      const c = Math.floor(i / area)
+      multiply[i] = scale[c] / Math.sqrt(variance[c] + epsilon)
+      add[i] = shift[c] - mean[c] * multiply[i]
+    }
+    if (!multiply.every(Number.isFinite)) r.fail('its variance plus epsilon is not positive')
+    this.#builder.affine(r.node.name, multiply, add)
+  }
+
+  #reshape(r: NodeReader): void {
+    r.ignore('allowzero', 'consumed_inputs')
+    const target = r.has('shape') ? [...r.ints('shape', [])] : [...this.#constant(r, 1).data]
+    const total = this.#batch * elements(this.#builder.shape)
+    const current = [this.#batch, ...this.#builder.shape]
+    const dims = target.map((dim, i) => (dim === 0 ? current[i] : dim))
+    const known = dims.filter((dim) => dim !== -1).reduce((product, dim) => product * dim, 1)
+    const free = dims.indexOf(-1)
+    if (free >= 0) dims[free] = total / known
+    // A batch written out as 1 next to a free batch dimension means the same.
+    if (elements(dims) !== total || dims.length < 2 || dims[0] !== this.#batch) {
+      r.fail(`reshape of [${current}] to [${target}] does not keep the batch as the first dimension`)
+    }
+    this.#builder.reshape(dims.slice(1))
+  }
+}
+
+/** Translates an ONNX graph. Throws BAD_MODEL naming node, operator, attribute and what to do. */
+export function lowerGraph(graph: OnnxGraph): Network {
+  return new Lowering(graph).run()
+}

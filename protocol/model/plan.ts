@@ -1,0 +1,235 @@
+/**
+ * The plan: the public description of a compiled model, everything but the weights. Both parties derive circuits,
+ * packings and message sizes from it, so it is checked in full when it comes from a peer.
+ */
+import { createHash } from 'node:crypto'
+import { CID } from 'multiformats/cid'
+import * as digest from 'multiformats/hashes/digest'
+import { z } from 'zod'
+import type { ActivationShape } from '../circuits/activation.js'
+import { MinionnError } from '../errors.js'
+import { MAX_PLAN_BYTES, MAX_RING_BITS, MAX_STAGES, MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
+import { inputSize, outputSize, type PoolGeometry, poolWindows, weightCount } from '../ring/linear.js'
+import { checkCard, cardSchema } from './card.js'
+import { elements } from './layers.js'
+
+/** Part of every model id: a change of the wire or of the semantics changes all ids. */
+export const PROTOCOL_VERSION = '1.0.0'
+
+const count = z.int().min(1).max(MAX_TENSOR_ELEMENTS)
+const shape3 = z.tuple([count, count, count]).readonly()
+const pair = z.tuple([count, count]).readonly()
+const pads = z.tuple([z.int().min(0), z.int().min(0), z.int().min(0), z.int().min(0)]).readonly()
+const pool = z.strictObject({ input: shape3, output: shape3, kernel: pair, strides: pair, pads })
+const geometry = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('conv'),
+    input: shape3,
+    output: shape3,
+    kernel: pair,
+    strides: pair,
+    pads,
+    dilations: pair,
+    groups: count,
+  }),
+  z.strictObject({ kind: z.literal('dense'), inputs: count, outputs: count }),
+  z.strictObject({ kind: z.literal('identity'), size: count }),
+])
+const ring = z.int().min(2).max(MAX_RING_BITS)
+const activation = z.strictObject({
+  name: z.string().max(1000),
+  /** Window of the max, before ReLU. */
+  pool: pool.optional(),
+  relu: z.boolean(),
+  shift: z.int().min(0).max(MAX_RING_BITS - 1),
+  bits: z.int().min(0).max(MAX_RING_BITS - 1),
+  saturate: z.boolean(),
+})
+const stage = z.strictObject({
+  name: z.string().max(1000),
+  /** k: shares of this stage's input and of W x + b live in Z_{2^k}. */
+  ring,
+  /** Sums of windows of the input before W, and of W x + b after it: public, applied to shares locally. */
+  pre: pool.optional(),
+  linear: geometry,
+  post: pool.optional(),
+  /** The garbled stage behind; the last stage has none. */
+  activation: activation.optional(),
+})
+const planSchema = z.strictObject({
+  card: cardSchema,
+  input: z.strictObject({
+    shape: z.array(count).min(1).max(8),
+    /** integer = round(value * scale), within [low, high]. */
+    scale: z.number().positive(),
+    low: z.int(),
+    high: z.int(),
+  }),
+  stages: z.array(stage).min(1).max(MAX_STAGES),
+  /** value = integer / scale. */
+  output: z.strictObject({ size: count, scale: z.number().positive() }),
+})
+const manifestSchema = z.strictObject({
+  protocol: z.literal(PROTOCOL_VERSION),
+  plan: planSchema,
+  /** SHA-256 of salt and weights, hex: the host cannot change the weights under an id. */
+  commitment: z.string().regex(/^[0-9a-f]{64}$/),
+})
+
+export type Plan = z.infer<typeof planSchema>
+export type Stage = z.infer<typeof stage>
+export type Manifest = z.infer<typeof manifestSchema>
+
+/** A manifest with the bytes that its id is the hash of. */
+export interface PublishedModel {
+  readonly id: string
+  readonly bytes: Uint8Array
+  readonly manifest: Manifest
+}
+
+const JSON_CODEC = 0x0200
+const SHA2_256 = 0x12
+
+function manifestId(bytes: Uint8Array): string {
+  const hash = createHash('sha256').update(bytes).digest()
+  return CID.createV1(JSON_CODEC, digest.create(SHA2_256, hash)).toString()
+}
+
+/** Seals a plan: its bytes and id. */
+export function publish(plan: Plan, commitment: string): PublishedModel {
+  const manifest: Manifest = { protocol: PROTOCOL_VERSION, plan, commitment }
+  const bytes = new TextEncoder().encode(JSON.stringify(manifest))
+  return { id: manifestId(bytes), bytes, manifest }
+}
+
+/** Parses and checks a manifest from storage or a peer against the id it was asked for. Throws BAD_PEER. */
+export function openManifest(bytes: Uint8Array, id: string): PublishedModel {
+  if (bytes.length > MAX_PLAN_BYTES) fail(`it has ${bytes.length} bytes, at most ${MAX_PLAN_BYTES} are accepted`)
+  if (manifestId(bytes) !== id) fail('its hash is not the model id')
+  let json: unknown
+  try {
+    json = JSON.parse(new TextDecoder().decode(bytes))
+  } catch {
+    fail('it is not JSON')
+  }
+  const parsed = manifestSchema.safeParse(json)
+  if (!parsed.success) fail(`${parsed.error.issues[0].path.join('.')}: ${parsed.error.issues[0].message}`)
+  checkPlan(parsed.data.plan)
+  return { id, bytes, manifest: parsed.data }
+}
+
+function fail(problem: string): never {
+  throw new MinionnError('BAD_PEER', `the manifest of the model is not valid: ${problem}`)
+}
+
+/** Sizes along one stage. */
+export interface StageSizes {
+  /** Elements of the stage's input: of r and of the masked input. */
+  readonly input: number
+  /** Elements of W's input, after `pre`, and of W's output, before `post`. */
+  readonly mapInput: number
+  readonly mapOutput: number
+  /** Elements of y, whose shares the garbled stage takes. */
+  readonly output: number
+  /** Circuit instances; 0 for the last stage. */
+  readonly instances: number
+}
+
+export function stageSizes(s: Stage): StageSizes {
+  const mapInput = inputSize(s.linear)
+  const mapOutput = outputSize(s.linear)
+  const output = s.post === undefined ? mapOutput : elements(s.post.output)
+  const instances = s.activation === undefined ? 0 : s.activation.pool === undefined ? output : elements(s.activation.pool.output)
+  return { input: s.pre === undefined ? mapInput : elements(s.pre.input), mapInput, mapOutput, output, instances }
+}
+
+/** The circuit of stage i's activation. */
+export function activationShape(plan: Plan, i: number): ActivationShape {
+  const { ring: ringIn, activation: a } = plan.stages[i]
+  if (a === undefined) throw new Error(`stage ${i} has no activation`)
+  return {
+    window: a.pool === undefined ? 1 : a.pool.kernel[0] * a.pool.kernel[1],
+    relu: a.relu,
+    shift: a.shift,
+    bits: a.bits,
+    saturate: a.saturate,
+    ringIn,
+    ringOut: plan.stages[i + 1].ring,
+  }
+}
+
+/**
+ * For each circuit instance, the elements of y it takes, [instance][window]. Padding repeats an element of the window,
+ * which leaves the largest as it is.
+ */
+export function activationInputs(s: Stage): Int32Array {
+  const p = s.activation?.pool
+  if (p === undefined) return Int32Array.from({ length: stageSizes(s).output }, (_, i) => i)
+  const windows = poolWindows(p)
+  const size = p.kernel[0] * p.kernel[1]
+  for (let from = 0; from < windows.length; from += size) {
+    const first = windows.subarray(from, from + size).find((index) => index >= 0)
+    if (first === undefined) fail('a max-pool window sees padding alone')
+    for (let i = from; i < from + size; i++) if (windows[i] < 0) windows[i] = first
+  }
+  return windows
+}
+
+/** Stages whose weights are secret, so that they need triples. */
+export function needsTriples(s: Stage): boolean {
+  return s.linear.kind !== 'identity'
+}
+
+/** The ring of the triples: the widest of the plan, since 2^k divides 2^K. */
+export function tripleRing(plan: Plan): number {
+  return Math.max(...plan.stages.map((s) => s.ring))
+}
+
+function checkPool(p: PoolGeometry, expected: number): void {
+  if (elements(p.input) !== expected) fail(`a pool takes ${elements(p.input)} elements where ${expected} come`)
+  if (p.output[0] !== p.input[0]) fail('a pool changes the number of channels')
+  if (p.kernel[0] * p.kernel[1] > MAX_WINDOW) fail(`a window has more than ${MAX_WINDOW} elements`)
+  for (const axis of [0, 1] as const) {
+    const length = p.input[1 + axis]
+    const last = (p.output[1 + axis] - 1) * p.strides[axis] - p.pads[axis]
+    if (p.pads[axis] >= p.kernel[axis] || last >= length) fail('a pool has windows that see no element')
+  }
+  if (elements(p.output) * p.kernel[0] * p.kernel[1] > MAX_TENSOR_ELEMENTS) fail('a pool has too many window elements')
+}
+
+function checkPlan(plan: Plan): void {
+  let current = elements(plan.input.shape)
+  if (current > MAX_TENSOR_ELEMENTS) fail('the input is too large')
+  if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31) fail('its input range is not valid')
+  plan.stages.forEach((s, i) => {
+    const sizes = stageSizes(s)
+    if (s.pre !== undefined) checkPool(s.pre, current)
+    if (sizes.input !== current) fail(`stage ${i} takes ${sizes.input} elements where ${current} come`)
+    if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output))) fail(`stage ${i}'s sizes do not match`)
+    const g = s.linear
+    if (Math.max(sizes.mapInput, sizes.mapOutput) > MAX_TENSOR_ELEMENTS) fail(`stage ${i} is too large`)
+    if (weightCount(g) > MAX_WEIGHTS) fail(`stage ${i} has more than ${MAX_WEIGHTS} weights`)
+    if (g.kind === 'conv') {
+      if (g.input[0] % g.groups !== 0 || g.output[0] % g.groups !== 0) fail(`stage ${i}'s groups do not divide its channels`)
+      for (const axis of [0, 1] as const) {
+        const extent = (g.kernel[axis] - 1) * g.dilations[axis] + 1
+        const steps = (g.input[1 + axis] + g.pads[axis] + g.pads[axis + 2] - extent) / g.strides[axis]
+        if (steps < 0 || g.output[1 + axis] !== Math.floor(steps) + 1 || g.pads[axis] >= extent || g.pads[axis + 2] >= extent) {
+          fail(`stage ${i}'s convolution is not consistent`)
+        }
+      }
+    }
+    if (s.post !== undefined) checkPool(s.post, sizes.mapOutput)
+    const last = i === plan.stages.length - 1
+    if ((s.activation === undefined) !== last) fail('every stage but the last must have an activation')
+    if (s.activation?.pool !== undefined) checkPool(s.activation.pool, sizes.output)
+    if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS)) fail(`stage ${i}'s activation is not valid`)
+    current = last ? sizes.output : sizes.instances
+  })
+  if (plan.output.size !== current) fail(`it ends with ${current} values instead of ${plan.output.size}`)
+  try {
+    checkCard(plan.card, plan.input.shape, plan.output.size)
+  } catch (error) {
+    fail((error as Error).message)
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * The prepare protocol: both parties make a batch of bundles. MiniONN section 4.3 with the packing of
+ * homomorphic/packing.ts.
+ *
+ *   client                                host
+ *   PrepareRequest{count}        ->
+ *                                <-       PrepareAccept{ids}
+ *   Enc(0)                       ->
+ *   per stage: Enc(r) ...        ->
+ *                                <-       per stage: Enc(W r + u') ...
+ *                                         stores its bundles durably
+ *                                <-       PrepareDone
+ *   stores its bundles durably
+ *
+ * If it breaks off anywhere, neither side reuses anything of it.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Ciphertext } from 'node-seal'
+import { MinionnError } from '../errors.js'
+import { Bfv, ENCRYPTION_BYTES, responseBytes, SecretEncryptor } from '../homomorphic/bfv.js'
+import { DEGREE, type Packing, packingOf } from '../homomorphic/packing.js'
+import { Responder, WeightPolynomials } from '../homomorphic/responder.js'
+import { MAX_PREPARE_COUNT } from '../limits.js'
+import { type Plan, stageSizes, tripleRing } from '../model/plan.js'
+import type { HostedModel } from '../model/weights.js'
+import { randomSeed } from '../random.js'
+import { type Frames, FrameType } from '../wire/frames.js'
+import { PrepareAccept, PrepareDone, PrepareRequest } from '../wire/messages.js'
+import { BUNDLE_ID_BYTES, type ClientBundle, mapMask, responseMask, type ServerBundle } from './bundle.js'
+
+/** NTT-form weight polynomials (64 KiB each) a session holds at a time. */
+const MAX_CACHED_POLYNOMIALS = 4096
+
+/** The triples of one stage for a batch of bundles: sets of ciphertexts, each for some of the bundles. */
+export interface TripleBatch {
+  readonly stage: number
+  readonly packing: Packing
+  /** First bundle and number of bundles of each set. */
+  readonly sets: readonly { readonly first: number; readonly count: number }[]
+}
+
+/** What both parties exchange for `count` bundles. */
+export function tripleBatches(plan: Plan, count: number): TripleBatch[] {
+  return plan.stages.flatMap((s, stage) => {
+    if (s.linear.kind === 'identity') return []
+    const packing = packingOf(s.linear, count)
+    const sets = []
+    for (let first = 0; first < count; first += packing.bundles) {
+      sets.push({ first, count: Math.min(packing.bundles, count - first) })
+    }
+    return [{ stage, packing, sets }]
+  })
+}
+
+/** Results of output ciphertext o that belong to the first `bundles` bundles of its set. */
+function usedResults(packing: Packing, o: number, bundles: number) {
+  const all = packing.results(o)
+  if (bundles === packing.bundles) return all
+  const keep = [...all.bundle.keys()].filter((n) => all.bundle[n] < bundles)
+  const pick = (values: Int32Array) => Int32Array.from(keep, (n) => values[n])
+  return { at: pick(all.at), index: pick(all.index), bundle: pick(all.bundle) }
+}
+
+/** Ciphertexts up and down and payload bytes of a batch, exactly. */
+export function prepareCosts(plan: Plan, count: number): { up: number; down: number; bytesUp: number; bytesDown: number } {
+  let up = 1
+  let down = 0
+  let bytesDown = 0
+  for (const { packing, sets } of tripleBatches(plan, count)) {
+    for (const set of sets) {
+      up += packing.inputs
+      down += packing.outputs
+      for (let o = 0; o < packing.outputs; o++) {
+        bytesDown += responseBytes(tripleRing(plan), usedResults(packing, o, set.count).at.length)
+      }
+    }
+  }
+  return { up, down, bytesUp: up * ENCRYPTION_BYTES, bytesDown }
+}
+
+/** The client's side: resolves once the host has stored its half. `progress` goes from 0 to 1. */
+export async function prepareAsClient(
+  frames: Frames,
+  plan: Plan,
+  count: number,
+  progress: (done: number) => void = () => {},
+): Promise<ClientBundle[]> {
+  await frames.sendControl(PrepareRequest, { count })
+  const { bundleIds } = await frames.receiveControl(PrepareAccept)
+  if (bundleIds.length !== count || bundleIds.some((id) => id.length !== BUNDLE_ID_BYTES)) {
+    throw new MinionnError('BAD_PEER', `asked for ${count} bundles, the host named ${bundleIds.length} of its own making`)
+  }
+  const bfv = await Bfv.forRing(tripleRing(plan))
+  const key = new SecretEncryptor(bfv)
+  try {
+    const batches = tripleBatches(plan, count)
+    const seeds = bundleIds.map(() => randomSeed())
+    const v = seeds.map((): (Uint32Array | undefined)[] => plan.stages.map(() => undefined))
+    const total = batches.reduce((sum, { packing, sets }) => sum + sets.length * packing.outputs, 0)
+    let answered = 0
+
+    const send = async () => {
+      await frames.send(FrameType.ciphertexts, key.encrypt(new Uint32Array(DEGREE)))
+      for (const { stage, packing, sets } of batches) {
+        for (const { first, count } of sets) {
+          const vectors = seeds.slice(first, first + count).map((seed) => mapMask(plan, seed, stage))
+          for (let i = 0; i < packing.inputs; i++) {
+            const plain = new Uint32Array(DEGREE)
+            packing.packInput(i, vectors, plain)
+            await frames.send(FrameType.ciphertexts, key.encrypt(plain))
+          }
+        }
+      }
+    }
+    const receive = async () => {
+      for (const { stage, packing, sets } of batches) {
+        const { ring } = plan.stages[stage]
+        const mask = 2 ** ring - 1
+        for (let b = 0; b < count; b++) v[b][stage] = new Uint32Array(stageSizes(plan.stages[stage]).mapOutput)
+        for (const set of sets) {
+          for (let o = 0; o < packing.outputs; o++) {
+            const { at, index, bundle } = usedResults(packing, o, set.count)
+            const response = await frames.receive(FrameType.ciphertexts, responseBytes(bfv.ringBits, at.length))
+            const values = key.decryptResponse(response, at)
+            for (let n = 0; n < at.length; n++) {
+              v[set.first + bundle[n]][stage]![index[n]] = ring === 32 ? values[n] : values[n] & mask
+            }
+            progress(++answered / total)
+          }
+        }
+      }
+      const done = await frames.receiveControl(PrepareDone)
+      if (done.count !== count) throw new MinionnError('BAD_PEER', `asked for ${count} bundles, the host made ${done.count}`)
+    }
+    await Promise.all([send(), receive()])
+    return bundleIds.map((id, b) => ({ id, seed: seeds[b], v: v[b] }))
+  } finally {
+    key.dispose()
+  }
+}
+
+/**
+ * The host's side: answers one PrepareRequest. `admit` checks quotas before work starts; `store` makes the bundles
+ * durable before the client is told of them.
+ */
+export async function prepareAsServer(
+  frames: Frames,
+  model: HostedModel,
+  admit: (count: number) => Promise<void>,
+  store: (bundles: ServerBundle[]) => Promise<void>,
+): Promise<number> {
+  const { count } = await frames.receiveControl(PrepareRequest)
+  if (count < 1 || count > MAX_PREPARE_COUNT) {
+    throw new MinionnError('BAD_PEER', `expected a batch of 1 to ${MAX_PREPARE_COUNT} bundles, the client asked for ${count}`)
+  }
+  await admit(count)
+  const { plan } = model.published.manifest
+  const bundles = Array.from({ length: count }, () => ({ id: randomBytes(BUNDLE_ID_BYTES), seed: randomSeed() }))
+  await frames.sendControl(PrepareAccept, { bundleIds: bundles.map((bundle) => bundle.id) })
+
+  const bfv = await Bfv.forRing(tripleRing(plan))
+  const responder = new Responder(bfv, await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES))
+  try {
+    for (const { stage, packing, sets } of tripleBatches(plan, count)) {
+      const polynomials = new WeightPolynomials(bfv, packing, model.secret.stages[stage].weights, MAX_CACHED_POLYNOMIALS)
+      try {
+        for (const set of sets) {
+          const masks = bundles.slice(set.first, set.first + set.count).map(({ seed }) => responseMask(plan, seed, stage))
+          await answerSet(frames, responder, packing, polynomials, masks)
+        }
+      } finally {
+        polynomials.dispose()
+      }
+    }
+  } finally {
+    responder.dispose()
+  }
+  await store(bundles)
+  await frames.sendControl(PrepareDone, { count })
+  return count
+}
+
+async function answerSet(
+  frames: Frames,
+  responder: Responder,
+  packing: Packing,
+  polynomials: WeightPolynomials,
+  masks: readonly Uint32Array[],
+): Promise<void> {
+  const inputs: Ciphertext[] = []
+  try {
+    for (let i = 0; i < packing.inputs; i++) {
+      inputs.push(responder.receive(await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES)))
+    }
+    for (let o = 0; o < packing.outputs; o++) {
+      const { at, index, bundle } = usedResults(packing, o, masks.length)
+      const chosen = Uint32Array.from(index, (element, n) => masks[bundle[n]][element])
+      await frames.send(FrameType.ciphertexts, responder.respond(packing, polynomials, inputs, o, at, chosen))
+    }
+  } finally {
+    for (const cipher of inputs) cipher.delete()
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The infer protocol: one oblivious prediction. MiniONN section 5, with the re-sharing inside the circuits.
+ *
+ *   client                                      host
+ *   InferRequest{bundle, OT session}    ->      burns its half of the bundle durably
+ *                                       <-      InferAccept{OT session, hash seed}
+ *   [base OTs, once per OT session: 3 messages]
+ *   x - r_0                             ->
+ *   OT corrections of stage 0           ->
+ *   per garbled stage i:
+ *     OT corrections of stage i + 1     ->      (while stage i is evaluated)
+ *                                       <-      labels and tables of stage i
+ *     colours of f(y) - r_{i+1}         ->      decodes: the host alone learns f(y) - r_{i+1}
+ *                                       <-      the share of the outputs, or argmax and its colours
+ *
+ * The client burns its half of the bundle durably before it calls in here.
+ */
+import { MinionnError } from '../errors.js'
+import { HashKeys } from '../garbling/hash.js'
+import type { Plan } from '../model/plan.js'
+import { argmax, stageLinear } from '../model/reference.js'
+import type { HostedModel } from '../model/weights.js'
+import { BUNDLE_ID_BYTES, type ClientBundle, clientShare, inputMask, responseMask, type ServerBundle } from '../offline/bundle.js'
+import { Prg, randomSeed, SEED_BYTES } from '../random.js'
+import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
+import { reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
+import { OtReceiver, OtSender } from '../transfer/softspoken.js'
+import { type Frames, FrameType } from '../wire/frames.js'
+import { InferAccept, InferRequest } from '../wire/messages.js'
+import {
+  choiceBits,
+  evaluateStage,
+  type GarbledStage,
+  garbledStages,
+  garbleStage,
+  receiveLabels,
+  receiveOutputs,
+  sendColours,
+  sendLabels,
+} from './garbled-stage.js'
+
+/** OT sessions of one connection that wait for their next inference. A session is used by one inference at a time. */
+export class OtSessions<T> {
+  readonly #idle = new Map<number, T>()
+
+  take(id: number): T | undefined {
+    const session = this.#idle.get(id)
+    this.#idle.delete(id)
+    return session
+  }
+
+  takeAny(): { id: number; session: T } | undefined {
+    const [entry] = this.#idle
+    if (entry === undefined) return undefined
+    this.#idle.delete(entry[0])
+    return { id: entry[0], session: entry[1] }
+  }
+
+  put(id: number, session: T): void {
+    this.#idle.set(id, session)
+  }
+
+  get size(): number {
+    return this.#idle.size
+  }
+}
+
+/** Idle OT sessions a host keeps for one connection; each holds 512 seeds. */
+const MAX_IDLE_OT_SESSIONS = 4
+
+/** Either the outputs as signed integers of scale plan.output.scale, or only the index of the largest. */
+export type Prediction = { readonly outputs: Int32Array; readonly label: number } | { readonly outputs: undefined; readonly label: number }
+
+/** Garbled stages of a plan, compiled once. */
+const compiled = new WeakMap<Plan, GarbledStage[]>()
+export function stagesOf(plan: Plan): GarbledStage[] {
+  let stages = compiled.get(plan)
+  if (stages === undefined) {
+    stages = garbledStages(plan)
+    compiled.set(plan, stages)
+  }
+  return stages
+}
+
+/** The client's side. `bundle` must have been burned; `input` are integers from quantiseInput. */
+export async function inferAsClient(
+  frames: Frames,
+  plan: Plan,
+  bundle: ClientBundle,
+  input: Int32Array,
+  sessions: OtSessions<OtReceiver>,
+  progress: (done: number) => void = () => {},
+): Promise<Prediction> {
+  const kept = sessions.takeAny()
+  await frames.sendControl(InferRequest, { bundleId: bundle.id, otSession: kept?.id ?? 0 })
+  const accept = await frames.receiveControl(InferAccept)
+  if (accept.hashSeed.length !== SEED_BYTES || (accept.resumed && accept.otSession !== kept?.id)) {
+    throw new MinionnError('BAD_PEER', 'the host accepted the inference with a malformed message')
+  }
+  const ot = accept.resumed && kept !== undefined ? kept.session : await OtReceiver.setup(frames)
+  const hash = new HashKeys(accept.hashSeed)
+  const stages = stagesOf(plan)
+
+  const { ring } = plan.stages[0]
+  const masked = reduceInto(subtractInto(Uint32Array.from(input), inputMask(plan, bundle.seed, 0)), ring)
+  await frames.send(FrameType.maskedInput, packBits(masked, ring))
+
+  const requestLabels = (i: number) => {
+    const mask = stages[i].ringOut === 0 ? new Uint32Array(0) : inputMask(plan, bundle.seed, i + 1)
+    return receiveLabels(frames, ot, stages[i], choiceBits(stages[i], clientShare(plan, bundle, i), mask))
+  }
+  let labels = stages.length > 0 ? await requestLabels(0) : undefined
+  let label: number | undefined
+  for (let i = 0; i < stages.length; i++) {
+    // OT never waits for x: the next stage's runs while this one is evaluated.
+    const [colours, next] = await Promise.all([
+      evaluateStage(frames, stages[i], labels!, hash),
+      i + 1 < stages.length ? requestLabels(i + 1) : undefined,
+    ])
+    labels = next
+    if (stages[i].ringOut > 0) await sendColours(frames, colours)
+    else label = (await receiveOutputs(frames, stages[i], colours))[0]
+    progress((i + 1) / (stages.length + 1))
+  }
+
+  let outputs: Int32Array | undefined
+  if (label === undefined) {
+    const last = plan.stages.length - 1
+    const bits = plan.stages[last].ring
+    const size = plan.output.size
+    const host = unpackBits(await frames.receive(FrameType.shares, packedBytes(size, bits)), size, bits)
+    const own = clientShare(plan, bundle, last)
+    const sum = reduceInto(host.map((v, n) => v + own[n]), bits)
+    outputs = Int32Array.from(sum, (v) => toSigned(v, bits))
+    label = argmax(outputs)
+  } else if (label >= plan.output.size) {
+    throw new MinionnError('BAD_PEER', `the host's circuit gave label ${label} of ${plan.output.size}`)
+  }
+  sessions.put(accept.otSession, ot)
+  progress(1)
+  return { outputs, label } as Prediction
+}
+
+/**
+ * The host's side: answers one InferRequest. `burn` takes a bundle out of storage durably and resolves to it, before
+ * anything that depends on it is sent; it rejects with UNKNOWN_BUNDLE where there is none.
+ */
+export async function inferAsServer(
+  frames: Frames,
+  model: HostedModel,
+  burn: (id: Uint8Array) => Promise<ServerBundle>,
+  sessions: OtSessions<OtSender>,
+): Promise<void> {
+  const request = await frames.receiveControl(InferRequest)
+  if (request.bundleId.length !== BUNDLE_ID_BYTES) {
+    throw new MinionnError('BAD_PEER', `expected a bundle id of ${BUNDLE_ID_BYTES} bytes, got ${request.bundleId.length}`)
+  }
+  const bundle = await burn(request.bundleId)
+  const kept = sessions.take(request.otSession)
+  const otSession = kept === undefined ? nextSessionId() : request.otSession
+  const hashSeed = randomSeed()
+  await frames.sendControl(InferAccept, { otSession, resumed: kept !== undefined, hashSeed })
+  const ot = kept ?? (await OtSender.setup(frames))
+  const hash = new HashKeys(hashSeed)
+  const zeroLabels = new Prg(randomSeed())
+  const { plan } = model.published.manifest
+  const stages = stagesOf(plan)
+
+  const { ring } = plan.stages[0]
+  const inputCount = plan.input.shape.reduce((product, dim) => product * dim, 1)
+  let share = unpackBits(await frames.receive(FrameType.maskedInput, packedBytes(inputCount, ring)), inputCount, ring)
+  let evaluatorZero = stages.length > 0 ? await sendLabels(frames, ot, stages[0]) : undefined
+  for (let i = 0; i < plan.stages.length; i++) {
+    const y = serverShare(model, bundle, i, share)
+    const stage = stages[i]
+    if (stage === undefined) {
+      await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
+      break
+    }
+    const colours = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, zeroLabels)
+    evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot, stages[i + 1]) : undefined
+    if (stage.ringOut > 0) share = await receiveOutputs(frames, stage, colours)
+    else await sendColours(frames, colours)
+  }
+  if (sessions.size < MAX_IDLE_OT_SESSIONS) sessions.put(otSession, ot)
+}
+
+let sessionCounter = 0
+function nextSessionId(): number {
+  sessionCounter = (sessionCounter % 0x7fffffff) + 1
+  return sessionCounter
+}
+
+/** y_S = post(W pre(x - r) + b + u) plus the rounding offset, mod 2^k. */
+function serverShare(model: HostedModel, bundle: ServerBundle, i: number, share: Uint32Array): Uint32Array {
+  const { plan } = model.published.manifest
+  const s = plan.stages[i]
+  const y = stageLinear(s, model.secret.stages[i], share)
+  if (s.linear.kind !== 'identity') {
+    // u = -u', and post is linear.
+    const u = responseMask(plan, bundle.seed, i)
+    subtractInto(y, s.post === undefined ? u : sumPool(s.post, u))
+  }
+  return reduceInto(y, s.ring)
+}
