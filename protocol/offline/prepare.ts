@@ -140,20 +140,17 @@ export async function prepareAsClient(
 }
 
 /**
- * The host's side: answers one PrepareRequest. `admit` checks quotas before work starts; `store` makes the bundles
- * durable before the client is told of them.
+ * The host's side: answers one PrepareRequest. `store` makes the bundles durable before the client is told of them.
  */
 export async function prepareAsServer(
   frames: Frames,
   model: HostedModel,
-  admit: (count: number) => Promise<void>,
   store: (bundles: ServerBundle[]) => Promise<void>,
 ): Promise<number> {
   const { count } = await frames.receiveControl(PrepareRequest)
   if (count < 1 || count > MAX_PREPARE_COUNT) {
     throw new MinionnError('BAD_PEER', `expected a batch of 1 to ${MAX_PREPARE_COUNT} bundles, the client asked for ${count}`)
   }
-  await admit(count)
   const { plan } = model.published.manifest
   const bundles = Array.from({ length: count }, () => ({ id: randomBytes(BUNDLE_ID_BYTES), seed: randomSeed() }))
   await frames.sendControl(PrepareAccept, { bundleIds: bundles.map((bundle) => bundle.id) })

@@ -1,0 +1,36 @@
+/** The libp2p node: TCP, Noise, yamux, identify, ping. */
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { identify } from '@libp2p/identify'
+import { privateKeyFromProtobuf } from '@libp2p/crypto/keys'
+import type { Libp2p } from '@libp2p/interface'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { createLibp2p } from 'libp2p'
+import type { SocketMeter } from './socket-meter.js'
+
+/** Yamux messages as large as a bulk frame: fewer headers, and the peer's reads stay large. */
+const YAMUX_MESSAGE_BYTES = 64 * 1024
+/** Receive window of a stream: two bulk frames at first, so that the first garbled chunk never waits. */
+const INITIAL_WINDOW_BYTES = 1024 * 1024
+const MAX_WINDOW_BYTES = 16 * 1024 * 1024
+const MAX_CONNECTIONS = 256
+
+export async function startNode(identity: Uint8Array, listen: readonly string[], meter: SocketMeter): Promise<Libp2p> {
+  return await createLibp2p({
+    privateKey: privateKeyFromProtobuf(identity),
+    addresses: { listen: [...listen] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        maxMessageSize: YAMUX_MESSAGE_BYTES,
+        streamOptions: { initialStreamWindowSize: INITIAL_WINDOW_BYTES, maxStreamWindowSize: MAX_WINDOW_BYTES },
+      }),
+    ],
+    connectionManager: { maxConnections: MAX_CONNECTIONS },
+    nodeInfo: { name: 'minionn', version: '0.1.0' },
+    services: { identify: identify(), ping: ping() },
+    metrics: meter.metrics(),
+  })
+}

@@ -1,0 +1,91 @@
+/** What `model show` prints: the plan with its exact costs per inference. */
+import { inputSize, outputSize } from '../protocol/ring/linear.js'
+import { activationShape, needsTriples, type PublishedModel, stageSizes } from '../protocol/model/plan.js'
+import { prepareCosts } from '../protocol/offline/prepare.js'
+import { stageBytes } from '../protocol/online/garbled-stage.js'
+import { stagesOf } from '../protocol/online/infer.js'
+import { packedBytes } from '../protocol/ring/bits.js'
+
+export interface StageSummary {
+  readonly name: string
+  readonly linear: string
+  readonly activation: string
+  readonly ring: number
+  readonly instances: number
+  readonly andGates: number
+  readonly bytes: number
+}
+
+export interface PlanSummary {
+  readonly id: string
+  readonly input: { readonly shape: readonly number[]; readonly range: readonly [number, number]; readonly scale: number }
+  readonly outputs: number
+  readonly reveal: string
+  readonly stages: readonly StageSummary[]
+  readonly andGates: number
+  /** Expected payload per inference; offline for a bundle made alone and in a batch of 16. */
+  readonly bytes: {
+    readonly online: { readonly up: number; readonly down: number }
+    readonly offline: { readonly up: number; readonly down: number }
+    readonly offlineBatch16: { readonly up: number; readonly down: number }
+  }
+  readonly ciphertexts: { readonly up: number; readonly down: number }
+}
+
+const BATCH = 16
+
+export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanSummary {
+  const garbled = stagesOf(plan)
+  const costs = garbled.map(stageBytes)
+  const one = prepareCosts(plan, 1)
+  const many = prepareCosts(plan, BATCH)
+  const first = plan.stages[0]
+  const last = plan.stages[plan.stages.length - 1]
+  const up = packedBytes(stageSizes(first).input, first.ring) + costs.reduce((sum, c) => sum + c.up, 0)
+  const shares = plan.card.reveal === 'label' ? 0 : packedBytes(plan.output.size, last.ring)
+  const { scale, low, high, shape } = plan.input
+  return {
+    id,
+    input: { shape, range: [low / scale, high / scale], scale },
+    outputs: plan.output.size,
+    reveal: plan.card.reveal,
+    stages: plan.stages.map((s, i) => ({
+      name: s.name,
+      linear: describeLinear(s),
+      activation: s.activation === undefined ? (garbled[i] === undefined ? 'reveal outputs' : 'argmax') : describeActivation(plan, i),
+      ring: s.ring,
+      instances: garbled[i]?.instances ?? 0,
+      andGates: costs[i]?.andGates ?? 0,
+      bytes: costs[i] === undefined ? 0 : costs[i].up + costs[i].down,
+    })),
+    andGates: costs.reduce((sum, c) => sum + c.andGates, 0),
+    bytes: {
+      online: { up, down: costs.reduce((sum, c) => sum + c.down, 0) + shares },
+      offline: { up: one.bytesUp, down: one.bytesDown },
+      offlineBatch16: { up: Math.round(many.bytesUp / BATCH), down: Math.round(many.bytesDown / BATCH) },
+    },
+    ciphertexts: { up: one.up, down: one.down },
+  }
+}
+
+function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number]): string {
+  const g = s.linear
+  const parts: string[] = []
+  if (s.pre !== undefined) parts.push(`sum ${s.pre.kernel.join('x')}`)
+  if (g.kind === 'conv') {
+    const extra = [g.strides.some((v) => v > 1) && `stride ${g.strides.join(',')}`, g.groups > 1 && `groups ${g.groups}`]
+    parts.push(`conv ${g.input.join('x')} -> ${g.output.join('x')}, ${g.kernel.join('x')}`, ...extra.filter((v) => v !== false))
+  } else if (needsTriples(s)) {
+    parts.push(`dense ${inputSize(g)} -> ${outputSize(g)}`)
+  } else {
+    parts.push(`identity ${inputSize(g)}`)
+  }
+  if (s.post !== undefined) parts.push(`sum ${s.post.kernel.join('x')}`)
+  return parts.join(', ')
+}
+
+function describeActivation(plan: PublishedModel['manifest']['plan'], i: number): string {
+  const { window, relu, shift, bits, saturate } = activationShape(plan, i)
+  const parts = [window > 1 && `max of ${window}`, relu && 'ReLU', `>> ${shift}`, `${bits} bits${saturate ? ', saturating' : ''}`]
+  return parts.filter((part) => part !== false).join(', ')
+}
