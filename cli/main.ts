@@ -34,6 +34,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   // Whatever is written holds keys or single-use secrets, or lies next to them.
   process.umask(0o077)
   dieWithParent()
+  // A reader such as `head` that has enough is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : EXIT_ERROR))
   const program = buildProgram()
   try {
     await program.parseAsync([...argv])

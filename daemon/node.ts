@@ -7,13 +7,13 @@ import type { Libp2p } from '@libp2p/interface'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
+import { MAX_STREAM_WINDOW } from '../protocol/limits.js'
 import type { SocketMeter } from './socket-meter.js'
 
 /** Yamux messages as large as a bulk frame: fewer headers, and the peer's reads stay large. */
 const YAMUX_MESSAGE_BYTES = 64 * 1024
 /** Receive window of a stream: two bulk frames at first, so that the first garbled chunk never waits. */
 const INITIAL_WINDOW_BYTES = 1024 * 1024
-const MAX_WINDOW_BYTES = 16 * 1024 * 1024
 const MAX_CONNECTIONS = 256
 
 export async function startNode(identity: Uint8Array, listen: readonly string[], meter: SocketMeter): Promise<Libp2p> {
@@ -25,7 +25,7 @@ export async function startNode(identity: Uint8Array, listen: readonly string[],
     streamMuxers: [
       yamux({
         maxMessageSize: YAMUX_MESSAGE_BYTES,
-        streamOptions: { initialStreamWindowSize: INITIAL_WINDOW_BYTES, maxStreamWindowSize: MAX_WINDOW_BYTES },
+        streamOptions: { initialStreamWindowSize: INITIAL_WINDOW_BYTES, maxStreamWindowSize: MAX_STREAM_WINDOW },
       }),
     ],
     connectionManager: { maxConnections: MAX_CONNECTIONS },

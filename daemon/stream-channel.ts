@@ -4,7 +4,7 @@
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
 import { MinionnError } from '../protocol/errors.js'
-import { IDLE_TIMEOUT_MS, READ_HIGH_WATER } from '../protocol/limits.js'
+import { IDLE_TIMEOUT_MS, MAX_STREAM_WINDOW, READ_HIGH_WATER } from '../protocol/limits.js'
 import { type Channel, ReadQueue } from '../protocol/wire/channel.js'
 
 export class StreamChannel implements Channel {
@@ -19,21 +19,34 @@ export class StreamChannel implements Channel {
   constructor(stream: Stream, idleMs = IDLE_TIMEOUT_MS) {
     this.#stream = stream
     this.#idleMs = idleMs
+    // While paused the peer may still fill its window; libp2p resets streams that buffer more than this.
+    stream.maxReadBufferLength = 2 * MAX_STREAM_WINDOW
     stream.addEventListener('message', (event: StreamMessageEvent) => this.#onMessage(event))
-    stream.addEventListener('close', (event: StreamCloseEvent) => this.#end(event.error))
-    stream.addEventListener('remoteCloseWrite', () => this.#queue.end(gone()))
+    // A stream may close while data of it still waits behind a pause: only `end` says that all was handed over.
+    stream.addEventListener('end', () => this.#end(undefined))
+    stream.addEventListener('close', (event: StreamCloseEvent) => {
+      if (event.error !== undefined) this.#end(event.error)
+    })
   }
 
   async read(length: number): Promise<Uint8Array> {
     const bytes = await this.#withDeadline(this.#queue.read(length), 'to send')
-    if (this.#paused && this.#queue.length < READ_HIGH_WATER / 2 && this.#stream.status === 'open') {
-      this.#paused = false
-      this.#resuming = true
-      this.#stream.resume()
-      this.#resuming = false
-      this.#pauseIfFull()
-    }
+    if (this.#paused && this.#queue.length < READ_HIGH_WATER / 2) this.#resume()
     return bytes
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#resuming = true
+    try {
+      this.#stream.resume()
+    } catch {
+      // The stream was reset meanwhile; its close event ended the queue.
+      return
+    } finally {
+      this.#resuming = false
+    }
+    this.#pauseIfFull()
   }
 
   async write(bytes: Uint8Array): Promise<void> {

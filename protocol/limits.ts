@@ -61,3 +61,6 @@ export const MAX_INPUT_BYTES = 64 * 1024 * 1024
 
 /** A user's ONNX file, bytes. */
 export const MAX_ONNX_BYTES = 512 * 1024 * 1024
+
+/** Receive window that a stream may grow to, bytes: what a paused session can still be sent. */
+export const MAX_STREAM_WINDOW = 4 * 1024 * 1024
