@@ -38,6 +38,8 @@ function post(folder: string, method: string, params: object, signal?: AbortSign
         reject(new MinionnError('NO_DAEMON', `no daemon runs on ${folder}; start one with: minionn daemon --repo ${folder}`))
       } else if (signal?.aborted) {
         reject(new MinionnError('CANCELLED', 'cancelled'))
+      } else if (cause.code === 'ECONNRESET') {
+        reject(new MinionnError('CONNECTION', 'the daemon went away in the middle of the call', { cause }))
       } else {
         reject(new MinionnError('CONNECTION', `the control socket of ${folder} failed: ${cause.message}`, { cause }))
       }

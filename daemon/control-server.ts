@@ -50,6 +50,7 @@ export class ControlServer {
     this.#calls.add(call)
     response.on('close', () => call.abort())
     response.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' })
+    response.flushHeaders()
     const line = (value: object) => {
       if (!response.destroyed) response.write(`${JSON.stringify(value)}\n`)
     }

@@ -78,7 +78,7 @@ async function readImage(name: string, bytes: Uint8Array, input: ImageInput): Pr
 
 function readRaw(name: string, bytes: Uint8Array): Values {
   if (bytes.length % 4 !== 0) bad(name, `raw float32 needs a multiple of 4 bytes, it has ${bytes.length}`)
-  const copy = bytes.slice()
+  const copy = Uint8Array.from(bytes)
   return { data: Float64Array.from(new Float32Array(copy.buffer)), shape: 'raw float32' }
 }
 

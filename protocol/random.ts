@@ -23,7 +23,9 @@ export class Prg {
 
   /** The next `length` bytes of the stream. */
   bytes(length: number): Uint8Array {
-    return this.#cipher.update(new Uint8Array(length))
+    const stream = this.#cipher.update(new Uint8Array(length))
+    // No Buffer: its slice() shares memory where a Uint8Array's copies.
+    return new Uint8Array(stream.buffer, stream.byteOffset, stream.byteLength)
   }
 
   /** The next `length` uniform elements of Z_{2^bits}, bits <= 32. */

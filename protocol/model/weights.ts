@@ -39,7 +39,8 @@ const SALT_BYTES = 32
 
 /** Inverse of encodeWeights, sizes from the plan. */
 export function decodeWeights(bytes: Uint8Array, stages: readonly Stage[]): ModelWeights {
-  const all = bytes.slice()
+  // A copy that starts its own buffer: a Buffer's slice() would not.
+  const all = Uint8Array.from(bytes)
   let at = SALT_BYTES
   const take = (count: number) => {
     const out = new Int32Array(all.buffer.slice(at, at + count * 4))

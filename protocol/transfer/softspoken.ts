@@ -134,7 +134,7 @@ export class OtSender {
   /** Zero labels of `count` transfers (a multiple of 128) from the receiver's correction. */
   extend(count: number, correction: Uint8Array): Uint32Array {
     const row = count / 32
-    const d = new Uint32Array(correction.slice().buffer)
+    const d = new Uint32Array(Uint8Array.from(correction).buffer)
     const matrix = new Uint32Array(KAPPA * row)
     for (let block = 0; block < BLOCKS; block++) {
       const streams = this.#streams[block].map((prg) => (prg === undefined ? new Uint32Array(row) : words(prg, count)))
