@@ -22,7 +22,9 @@ if (major > 22 || (major === 22 && minor >= 20)) {
   })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
-    console.error(`minionn needs Node 22.20 or newer; this is ${process.versions.node}, and ${node} does not start: ${error.message}`)
+    console.error(
+      `minionn needs Node 22.20 or newer; this is ${process.versions.node}, and ${node} does not start: ${error.message}`,
+    )
     process.exit(1)
   })
   child.on('exit', (code, signal) => {

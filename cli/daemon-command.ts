@@ -21,7 +21,10 @@ export interface DaemonOptions {
 
 export async function runDaemon(options: DaemonOptions): Promise<void> {
   if (options.logLevel !== undefined && !LEVELS.includes(options.logLevel)) {
-    throw new MinionnError('BAD_INPUT', `"${options.logLevel}" is no log level; one of ${LEVELS.join(', ')} is expected`)
+    throw new MinionnError(
+      'BAD_INPUT',
+      `"${options.logLevel}" is no log level; one of ${LEVELS.join(', ')} is expected`,
+    )
   }
   if (options.init && !Repo.exists(options.repo)) {
     await initRepo(options.repo)

@@ -69,7 +69,9 @@ function cancelOnInterrupt(): void {
 
 function buildProgram(): Command {
   const program = new Command('minionn')
-    .description('Oblivious neural-network predictions between peers: the host learns nothing of the input, the client nothing of the weights.')
+    .description(
+      'Oblivious neural-network predictions between peers: the host learns nothing of the input, the client nothing of the weights.',
+    )
     .version('0.1.0')
     .exitOverride()
     .showHelpAfterError('(add --help for help)')
@@ -80,7 +82,11 @@ function buildProgram(): Command {
       .command(name)
       .description(description)
       .exitOverride()
-      .option('--repo <dir>', 'folder of this node (or set MINIONN_REPO)', process.env.MINIONN_REPO || join(homedir(), '.minionn'))
+      .option(
+        '--repo <dir>',
+        'folder of this node (or set MINIONN_REPO)',
+        process.env.MINIONN_REPO || join(homedir(), '.minionn'),
+      )
       .option('--json', 'print JSON, one object a line')
 
   command(program, 'init', 'make a repo with a fresh identity')
@@ -107,7 +113,7 @@ function buildProgram(): Command {
     .option('--card <file>', 'YAML card: input, labels, reveal, description')
     .action(modelAdd)
   command(model, 'ls', 'list the models').action(modelList)
-  command(model, 'show', 'print a model\'s plan: stages, widths, AND gates, bytes').argument('<name>').action(modelShow)
+  command(model, 'show', "print a model's plan: stages, widths, AND gates, bytes").argument('<name>').action(modelShow)
   command(model, 'rm', 'stop serving a model and delete it').argument('<name>').action(modelRemove)
 
   const pool = program.command('pool').description('precomputed single-use bundles').exitOverride()
@@ -123,7 +129,10 @@ function buildProgram(): Command {
     .action(poolDrop)
 
   command(program, 'query', 'get predictions for private inputs')
-    .argument('<files...>', '.png, .jpg, .npy, .json, .f32 or .tensor (ONNX TensorProto); a batch is queried row by row')
+    .argument(
+      '<files...>',
+      '.png, .jpg, .npy, .json, .f32 or .tensor (ONNX TensorProto); a batch is queried row by row',
+    )
     .requiredOption('--peer <peer>', 'multiaddr or known peer id')
     .requiredOption('--model <name>', 'name or id of a model the peer serves')
     .action(query)
@@ -146,7 +155,8 @@ function readFile(path: string, what: string, limit = Number.POSITIVE_INFINITY):
     ]
     throw new MinionnError('BAD_INPUT', `cannot read ${what} ${path}: ${reason ?? (cause as Error).message}`, { cause })
   }
-  if (content.length > limit) throw new MinionnError('BAD_INPUT', `${path} has ${content.length} bytes; at most ${limit} are accepted`)
+  if (content.length > limit)
+    throw new MinionnError('BAD_INPUT', `${path} has ${content.length} bytes; at most ${limit} are accepted`)
   return content
 }
 
@@ -205,14 +215,18 @@ async function catalog(peer: string, options: Common): Promise<void> {
   print(options, result, () =>
     result.models.length === 0
       ? `peer ${result.peer} serves no models`
-      : table(['name', 'id', 'description'], result.models.map((m) => [m.name, m.id, m.description])),
+      : table(
+          ['name', 'id', 'description'],
+          result.models.map((m) => [m.name, m.id, m.description]),
+        ),
   )
 }
 
 async function modelAdd(file: string, options: Common & { name: string; card?: string }): Promise<void> {
   const folder = resolve(options.repo)
   checkModelName(options.name)
-  if (!Repo.exists(folder)) throw new MinionnError('NO_REPO', `there is no repo in ${folder}; make one with: minionn init --repo ${folder}`)
+  if (!Repo.exists(folder))
+    throw new MinionnError('NO_REPO', `there is no repo in ${folder}; make one with: minionn init --repo ${folder}`)
   const onnx = readFile(file, 'model')
   const card = options.card === undefined ? undefined : new TextDecoder().decode(readFile(options.card, 'card'))
   const line = new ProgressLine()
@@ -240,12 +254,9 @@ async function modelAdd(file: string, options: Common & { name: string; card?: s
 }
 
 async function modelList(options: Common): Promise<void> {
-  const models = await call<{ name: string; id: string; input: number[]; outputs: number; reveal: string; description: string }[]>(
-    resolve(options.repo),
-    'model.ls',
-    {},
-    signal,
-  )
+  const models = await call<
+    { name: string; id: string; input: number[]; outputs: number; reveal: string; description: string }[]
+  >(resolve(options.repo), 'model.ls', {}, signal)
   if (options.json) {
     for (const model of models) console.log(JSON.stringify(model))
     return
@@ -271,7 +282,15 @@ async function modelShow(name: string, options: Common): Promise<void> {
       '',
       table(
         ['stage', 'linear', 'ring', 'garbled', 'circuits', 'AND gates', 'bytes'],
-        plan.stages.map((s, i) => [`${i} ${s.name}`, s.linear, s.ring, s.activation, s.instances, s.andGates, bytes(s.bytes)]),
+        plan.stages.map((s, i) => [
+          `${i} ${s.name}`,
+          s.linear,
+          s.ring,
+          s.activation,
+          s.instances,
+          s.andGates,
+          bytes(s.bytes),
+        ]),
       ),
       '',
       `AND gates per inference: ${plan.andGates}`,
@@ -289,11 +308,17 @@ async function modelRemove(name: string, options: Common): Promise<void> {
 
 async function poolList(options: Common): Promise<void> {
   const pools = await call<{ client: PoolRow[]; host: PoolRow[] }>(resolve(options.repo), 'pool.ls', {}, signal)
-  const rows = [...pools.client.map((row) => ['client', row] as const), ...pools.host.map((row) => ['host', row] as const)]
+  const rows = [
+    ...pools.client.map((row) => ['client', row] as const),
+    ...pools.host.map((row) => ['host', row] as const),
+  ]
   print(options, pools, () =>
     rows.length === 0
       ? 'no bundles'
-      : table(['as', 'model', 'peer', 'bundles'], rows.map(([side, row]) => [side, row.model, row.peer, row.count])),
+      : table(
+          ['as', 'model', 'peer', 'bundles'],
+          rows.map(([side, row]) => [side, row.model, row.peer, row.count]),
+        ),
   )
 }
 
@@ -312,8 +337,11 @@ async function poolFill(options: Common & { peer: string; model: string; count: 
       line.update(`preparing ${total} bundles`, done, total)
     })
     line.clear()
-    print(options, result, () =>
-      `prepared ${result.made} bundles in ${seconds(result.seconds)}, ${bytes(result.bytes.sent)} sent, ${bytes(result.bytes.received)} received; the pool holds ${result.pooled}`,
+    print(
+      options,
+      result,
+      () =>
+        `prepared ${result.made} bundles in ${seconds(result.seconds)}, ${bytes(result.bytes.sent)} sent, ${bytes(result.bytes.received)} received; the pool holds ${result.pooled}`,
     )
   } finally {
     line.clear()
@@ -322,7 +350,12 @@ async function poolFill(options: Common & { peer: string; model: string; count: 
 
 async function poolDrop(options: Common & { peer?: string; model?: string }): Promise<void> {
   const { peer, model } = options
-  const result = await call<{ client: number; host: number }>(resolve(options.repo), 'pool.drop', { peer, model }, signal)
+  const result = await call<{ client: number; host: number }>(
+    resolve(options.repo),
+    'pool.drop',
+    { peer, model },
+    signal,
+  )
   print(options, result, () => `dropped ${result.client} bundles as client, ${result.host} as host`)
 }
 
@@ -348,14 +381,17 @@ async function query(files: string[], options: Common & { peer: string; model: s
       if (event.phase === 'preparing' && !announced) {
         announced = true
         progress.clear()
-        if (!options.json) console.error(`no bundle is ready for this model; preparing ${event.total === 1 ? 'one' : event.total} first`)
+        if (!options.json)
+          console.error(`no bundle is ready for this model; preparing ${event.total === 1 ? 'one' : event.total} first`)
       }
       progress.update(`${event.phase} ${basename(event.input)}`, event.done, event.total)
     }
   }
   try {
     const { peer, model } = options
-    await call(resolve(options.repo), 'query', { peer, model, files: payload }, signal, (event) => show(event as QueryEvent))
+    await call(resolve(options.repo), 'query', { peer, model, files: payload }, signal, (event) =>
+      show(event as QueryEvent),
+    )
   } finally {
     progress.clear()
   }
@@ -364,10 +400,11 @@ async function query(files: string[], options: Common & { peer: string; model: s
 function describe(result: Line, withHeading: boolean): string {
   const { offline, online } = result.bytes
   const heading = withHeading ? `model ${result.model.name} (${result.model.id}) at ${result.peer}\n` : ''
-  const outputs = result.outputs === undefined ? '' : `\n  outputs  ${result.outputs.map((v) => v.toFixed(3)).join(' ')}`
-  const number = result.prediction.label === String(result.prediction.index) ? '' : ` (index ${result.prediction.index})`
+  const outputs =
+    result.outputs === undefined ? '' : `\n  outputs  ${result.outputs.map((v) => v.toFixed(3)).join(' ')}`
+  const number =
+    result.prediction.label === String(result.prediction.index) ? '' : ` (index ${result.prediction.index})`
   return `${heading}${result.input}: ${result.prediction.label}${number}${outputs}
   offline  ${seconds(result.seconds.offline)}, ${bytes(offline.sent)} sent, ${bytes(offline.received)} received (bundle ${result.bundle})
   online   ${seconds(result.seconds.online)}, ${bytes(online.sent)} sent, ${bytes(online.received)} received`
 }
-

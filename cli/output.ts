@@ -5,7 +5,14 @@ import type { MinionnError } from '../protocol/errors.js'
 export function table(headings: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const all = [headings, ...rows.map((row) => row.map(String))]
   const widths = headings.map((_, c) => Math.max(...all.map((row) => row[c].length)))
-  return all.map((row) => row.map((cell, c) => cell.padEnd(widths[c])).join('  ').trimEnd()).join('\n')
+  return all
+    .map((row) =>
+      row
+        .map((cell, c) => cell.padEnd(widths[c]))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 export function bytes(count: number): string {

@@ -40,7 +40,10 @@ const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 /** Throws BAD_INPUT for a name that could not be typed or stored. */
 export function checkModelName(name: string): void {
   if (MODEL_NAME.test(name)) return
-  throw new MinionnError('BAD_INPUT', `"${name.slice(0, 80)}" cannot name a model: up to 64 letters, digits, ".", "_" and "-" are expected, a letter or digit first`)
+  throw new MinionnError(
+    'BAD_INPUT',
+    `"${name.slice(0, 80)}" cannot name a model: up to 64 letters, digits, ".", "_" and "-" are expected, a letter or digit first`,
+  )
 }
 
 function method<T>(schema: z.ZodType<T>, run: (context: Context, params: T, call: Call) => Promise<unknown>): Method {
@@ -55,7 +58,11 @@ function method<T>(schema: z.ZodType<T>, run: (context: Context, params: T, call
 }
 
 function running(context: Context): Running {
-  if (context.running === undefined) throw new MinionnError('NO_DAEMON', `no daemon runs on ${context.repo.folder}; start one with: minionn daemon --repo ${context.repo.folder}`)
+  if (context.running === undefined)
+    throw new MinionnError(
+      'NO_DAEMON',
+      `no daemon runs on ${context.repo.folder}; start one with: minionn daemon --repo ${context.repo.folder}`,
+    )
   return context.running
 }
 
@@ -92,9 +99,18 @@ export const METHODS = {
     async (context, { name, id, manifest, weights }) => {
       checkModelName(name)
       if ((await context.repo.models.get(name)) !== undefined) {
-        throw new MinionnError('BAD_INPUT', `there is a model "${name}" already; remove it first with: minionn model rm ${name}`)
+        throw new MinionnError(
+          'BAD_INPUT',
+          `there is a model "${name}" already; remove it first with: minionn model rm ${name}`,
+        )
       }
-      const stored = { name, id, addedAt: Date.now(), manifest: Buffer.from(manifest, 'base64'), weights: Buffer.from(weights, 'base64') }
+      const stored = {
+        name,
+        id,
+        addedAt: Date.now(),
+        manifest: Buffer.from(manifest, 'base64'),
+        weights: Buffer.from(weights, 'base64'),
+      }
       const published = openManifest(stored.manifest, id)
       decodeWeights(stored.weights, published.manifest.plan.stages)
       await context.repo.models.add(stored)
@@ -109,7 +125,14 @@ export const METHODS = {
       names.map(async (name) => {
         const stored = await storedModel(context, name)
         const { card, input, output } = openManifest(stored.manifest, stored.id).manifest.plan
-        return { name, id: stored.id, input: input.shape, outputs: output.size, reveal: card.reveal, description: card.description ?? '' }
+        return {
+          name,
+          id: stored.id,
+          input: input.shape,
+          outputs: output.size,
+          reveal: card.reveal,
+          description: card.description ?? '',
+        }
       }),
     )
   }),
@@ -128,7 +151,10 @@ export const METHODS = {
     return { name, id, bundles }
   }),
 
-  catalog: method(z.object({ peer: text }), async (context, { peer }, { signal }) => await running(context).client.catalog(peer, signal)),
+  catalog: method(
+    z.object({ peer: text }),
+    async (context, { peer }, { signal }) => await running(context).client.catalog(peer, signal),
+  ),
 
   'pool.ls': method(nothing, async (context) => ({
     client: await context.repo.clientPool.sizes(),
@@ -142,21 +168,29 @@ export const METHODS = {
       const remote = await client.find(peer, model, signal)
       const { seconds, bytes } = await client.fill(remote, count, signal, emit)
       const pooled = await context.repo.clientPool.count(remote.published.id, remote.peer)
-      return { model: { name: remote.name, id: remote.published.id }, peer: remote.peer, made: count, pooled, seconds, bytes }
+      return {
+        model: { name: remote.name, id: remote.published.id },
+        peer: remote.peer,
+        made: count,
+        pooled,
+        seconds,
+        bytes,
+      }
     },
   ),
 
-  'pool.drop': method(
-    z.object({ peer: text.optional(), model: text.optional() }),
-    async (context, { peer, model }) => {
-      const stored = model === undefined ? undefined : await context.repo.models.get(model)
-      const id = stored?.id ?? model
-      return { client: await context.repo.clientPool.drop(id, peer), host: await context.repo.hostPool.drop(id, peer) }
-    },
-  ),
+  'pool.drop': method(z.object({ peer: text.optional(), model: text.optional() }), async (context, { peer, model }) => {
+    const stored = model === undefined ? undefined : await context.repo.models.get(model)
+    const id = stored?.id ?? model
+    return { client: await context.repo.clientPool.drop(id, peer), host: await context.repo.hostPool.drop(id, peer) }
+  }),
 
   query: method(
-    z.object({ peer: text, model: text, files: z.array(z.object({ name: z.string().max(4096), bytes: z.base64() })).min(1) }),
+    z.object({
+      peer: text,
+      model: text,
+      files: z.array(z.object({ name: z.string().max(4096), bytes: z.base64() })).min(1),
+    }),
     async (context, { peer, model, files }, { signal, emit }) => {
       const { client } = running(context)
       const remote = await client.find(peer, model, signal)
@@ -170,7 +204,9 @@ export const METHODS = {
         })
       }
       for (const [n, { input, values }] of inputs.entries()) {
-        const result = await client.query(remote, values, inputs.length - n, signal, (event) => emit({ input, ...event }))
+        const result = await client.query(remote, values, inputs.length - n, signal, (event) =>
+          emit({ input, ...event }),
+        )
         emit({ result: { input, ...result } })
       }
       return { count: inputs.length }

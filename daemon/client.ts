@@ -4,7 +4,13 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { MinionnError } from '../protocol/errors.js'
-import { DIAL_TIMEOUT_MS, MAX_CATALOG_BYTES, MAX_CATALOG_ENTRIES, MAX_PLAN_BYTES, MAX_PREPARE_COUNT } from '../protocol/limits.js'
+import {
+  DIAL_TIMEOUT_MS,
+  MAX_CATALOG_BYTES,
+  MAX_CATALOG_ENTRIES,
+  MAX_PLAN_BYTES,
+  MAX_PREPARE_COUNT,
+} from '../protocol/limits.js'
 import { openManifest, type Plan, type PublishedModel, stageSizes } from '../protocol/model/plan.js'
 import { quantiseInput } from '../protocol/model/reference.js'
 import { decodeClientBundle, encodeClientBundle } from '../protocol/offline/bundle.js'
@@ -84,7 +90,10 @@ export class Client {
     const item = models.find(({ name, id }) => name === model || id === model)
     if (item === undefined) {
       const names = models.map(({ name }) => name).join(', ') || 'none'
-      throw new MinionnError('UNKNOWN_MODEL', `peer ${connection.remotePeer} serves no model "${model}"; it serves: ${names}`)
+      throw new MinionnError(
+        'UNKNOWN_MODEL',
+        `peer ${connection.remotePeer} serves no model "${model}"; it serves: ${names}`,
+      )
     }
     const kept = await this.#repo.models.remoteManifest(item.id)
     const bytes = kept ?? (await this.#fetchManifest(connection, item.id, signal))
@@ -94,7 +103,12 @@ export class Client {
   }
 
   /** Prepares `count` bundles with a peer, batch by batch; what is done stays, whatever breaks later. */
-  async fill(remote: RemoteModel, count: number, signal: AbortSignal, progress: Progress): Promise<{ seconds: number; bytes: Traffic }> {
+  async fill(
+    remote: RemoteModel,
+    count: number,
+    signal: AbortSignal,
+    progress: Progress,
+  ): Promise<{ seconds: number; bytes: Traffic }> {
     let seconds = 0
     let bytes: Traffic = { sent: 0, received: 0 }
     for (let made = 0; made < count; ) {
@@ -110,7 +124,13 @@ export class Client {
   }
 
   /** One oblivious prediction. Without a bundle in the pool, `missing` of them are prepared first. */
-  async query(remote: RemoteModel, values: Float64Array, missing: number, signal: AbortSignal, progress: Progress): Promise<QueryResult> {
+  async query(
+    remote: RemoteModel,
+    values: Float64Array,
+    missing: number,
+    signal: AbortSignal,
+    progress: Progress,
+  ): Promise<QueryResult> {
     const { plan } = remote.published.manifest
     const input = quantiseInput(plan, values)
     for (let attempt = 0; ; attempt++) {
@@ -118,7 +138,8 @@ export class Client {
       if (taken === undefined) {
         await this.fill(remote, batchSize(plan, missing), signal, progress)
         taken = await this.#repo.clientPool.takeAny(remote.published.id, remote.peer)
-        if (taken === undefined) throw new MinionnError('BUSY', 'the bundles just prepared were used by other queries; try again')
+        if (taken === undefined)
+          throw new MinionnError('BUSY', 'the bundles just prepared were used by other queries; try again')
       }
       try {
         return await this.#infer(remote, taken, input, signal, progress)
@@ -175,7 +196,11 @@ export class Client {
       id: Buffer.from(bundle.id).toString('hex'),
       bytes: encodeClientBundle(plan, bundle),
     }))
-    const share = { seconds: seconds / count, sent: Math.round(bytes.sent / count), received: Math.round(bytes.received / count) }
+    const share = {
+      seconds: seconds / count,
+      sent: Math.round(bytes.sent / count),
+      received: Math.round(bytes.received / count),
+    }
     await this.#repo.clientPool.add(published.id, peer, stored, share)
     for (const { id } of stored) remote.fresh.add(id)
     return { seconds, bytes }
@@ -188,7 +213,11 @@ export class Client {
     })
     const { entries } = CatalogReply.decode(bytes, { limits: { entries: MAX_CATALOG_ENTRIES } })
     const printable = (text: string, length: number) => text.replace(/\p{Cc}/gu, ' ').slice(0, length)
-    return entries.map((e) => ({ name: printable(e.name, 64), id: printable(e.modelId, 100), description: printable(e.description, 200) }))
+    return entries.map((e) => ({
+      name: printable(e.name, 64),
+      id: printable(e.modelId, 100),
+      description: printable(e.description, 200),
+    }))
   }
 
   async #fetchManifest(connection: Connection, id: string, signal: AbortSignal): Promise<Uint8Array> {
@@ -198,14 +227,21 @@ export class Client {
     })
   }
 
-  async #session<T>(connection: Connection, protocol: string, signal: AbortSignal, run: (frames: Frames) => Promise<T>): Promise<T> {
+  async #session<T>(
+    connection: Connection,
+    protocol: string,
+    signal: AbortSignal,
+    run: (frames: Frames) => Promise<T>,
+  ): Promise<T> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DIAL_TIMEOUT_MS)])
     const stream = await connection.newStream(protocol, { signal: deadline }).catch((cause: Error) => {
       if (signal.aborted) throw cancelled()
       if (cause.name === 'UnsupportedProtocolError') {
         throw new MinionnError('UNKNOWN_MODEL', `peer ${connection.remotePeer} does not speak ${protocol}`, { cause })
       }
-      throw new MinionnError('CONNECTION', `cannot open a stream to ${connection.remotePeer}: ${cause.message}`, { cause })
+      throw new MinionnError('CONNECTION', `cannot open a stream to ${connection.remotePeer}: ${cause.message}`, {
+        cause,
+      })
     })
     const channel = new StreamChannel(stream)
     const cancel = () => channel.abort(cancelled())
@@ -231,8 +267,13 @@ export class Client {
       return connection
     } catch (cause) {
       if (signal.aborted) throw cancelled()
-      const reason = cause instanceof AggregateError ? cause.errors.map((e: Error) => e.message).join('; ') : (cause as Error).message
-      throw new MinionnError('CONNECTION', `cannot reach ${peer} at ${target}: ${reason}. Is its daemon running?`, { cause })
+      const reason =
+        cause instanceof AggregateError
+          ? cause.errors.map((e: Error) => e.message).join('; ')
+          : (cause as Error).message
+      throw new MinionnError('CONNECTION', `cannot reach ${peer} at ${target}: ${reason}. Is its daemon running?`, {
+        cause,
+      })
     }
   }
 
@@ -241,7 +282,11 @@ export class Client {
       try {
         return multiaddr(peer)
       } catch (cause) {
-        throw new MinionnError('BAD_INPUT', `"${peer}" is not a multiaddr; one looks like /ip4/127.0.0.1/tcp/4710/p2p/12D3...`, { cause })
+        throw new MinionnError(
+          'BAD_INPUT',
+          `"${peer}" is not a multiaddr; one looks like /ip4/127.0.0.1/tcp/4710/p2p/12D3...`,
+          { cause },
+        )
       }
     }
     try {
@@ -252,7 +297,10 @@ export class Client {
     const open = this.#node.getConnections().find((connection) => connection.remotePeer.toString() === peer)
     const address = open?.remoteAddr.toString() ?? (await this.#repo.peers.address(peer))
     if (address === undefined) {
-      throw new MinionnError('UNKNOWN_PEER', `no address is known for peer ${peer}; give its multiaddr once, and its id is enough from then on`)
+      throw new MinionnError(
+        'UNKNOWN_PEER',
+        `no address is known for peer ${peer}; give its multiaddr once, and its id is enough from then on`,
+      )
     }
     return multiaddr(address.includes('/p2p/') ? address : `${address}/p2p/${peer}`)
   }

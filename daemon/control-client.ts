@@ -30,12 +30,17 @@ export async function callDaemon(
 
 function post(folder: string, method: string, params: object, signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath: controlPath(folder), path: `/${method}`, method: 'POST', signal }, (response) => {
-      resolve(guarded(response))
-    })
+    const call = request(
+      { socketPath: controlPath(folder), path: `/${method}`, method: 'POST', signal },
+      (response) => {
+        resolve(guarded(response))
+      },
+    )
     call.on('error', (cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT' || cause.code === 'ECONNREFUSED') {
-        reject(new MinionnError('NO_DAEMON', `no daemon runs on ${folder}; start one with: minionn daemon --repo ${folder}`))
+        reject(
+          new MinionnError('NO_DAEMON', `no daemon runs on ${folder}; start one with: minionn daemon --repo ${folder}`),
+        )
       } else if (signal?.aborted) {
         reject(new MinionnError('CANCELLED', 'cancelled'))
       } else if (cause.code === 'ECONNRESET') {

@@ -8,7 +8,10 @@ const MAX_SOCKET_PATH = 103
 export function controlPath(folder: string): string {
   const path = join(folder, 'control.sock')
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
-    throw new MinionnError('BAD_INPUT', `the repo's path is ${Buffer.byteLength(folder)} bytes long; a control socket needs at most ${MAX_SOCKET_PATH - 13}. Choose a shorter --repo`)
+    throw new MinionnError(
+      'BAD_INPUT',
+      `the repo's path is ${Buffer.byteLength(folder)} bytes long; a control socket needs at most ${MAX_SOCKET_PATH - 13}. Choose a shorter --repo`,
+    )
   }
   return path
 }

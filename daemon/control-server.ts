@@ -6,7 +6,7 @@ import { chmodSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import { asMinionnError, MinionnError } from '../protocol/errors.js'
-import { callMethod, type Context } from './api.js'
+import { type Context, callMethod } from './api.js'
 import { controlPath } from './control-path.js'
 
 /** A request body, bytes: weights and input files travel in it, base64. */
@@ -78,7 +78,8 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let length = 0
   for await (const part of request) {
     length += (part as Buffer).length
-    if (length > MAX_BODY_BYTES) throw new MinionnError('BAD_INPUT', `a request may have ${MAX_BODY_BYTES} bytes at most`)
+    if (length > MAX_BODY_BYTES)
+      throw new MinionnError('BAD_INPUT', `a request may have ${MAX_BODY_BYTES} bytes at most`)
     parts.push(part as Buffer)
   }
   try {

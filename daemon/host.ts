@@ -52,7 +52,9 @@ export class Host {
     const model: HostedModel = { published, secret }
     this.#served.set(stored.id, { name: stored.name, model })
     await this.#handle(prepareProtocol(stored.id), (frames, peer) => this.#prepare(frames, peer, model))
-    await this.#handle(inferProtocol(stored.id), (frames, peer, connection) => this.#infer(frames, peer, connection, model))
+    await this.#handle(inferProtocol(stored.id), (frames, peer, connection) =>
+      this.#infer(frames, peer, connection, model),
+    )
   }
 
   async withdraw(id: string): Promise<void> {
@@ -73,19 +75,25 @@ export class Host {
       } catch (thrown) {
         const error = asMinionnError(thrown)
         const level = error.code === 'INTERNAL' ? 'error' : 'info'
-        this.#log[level]({ protocol, peer, code: error.code, err: level === 'error' ? error.cause : undefined }, error.message)
+        this.#log[level](
+          { protocol, peer, code: error.code, err: level === 'error' ? error.cause : undefined },
+          error.message,
+        )
         await frames.sendError(error)
         await channel.close().catch(() => channel.abort(error))
       }
     }
-    await this.#node.handle(protocol, (stream, connection) => void handler(stream, connection), { maxInboundStreams: 64 })
+    await this.#node.handle(protocol, (stream, connection) => void handler(stream, connection), {
+      maxInboundStreams: 64,
+    })
   }
 
   async #catalog(frames: Frames): Promise<void> {
     const { modelId } = await frames.receiveControl(CatalogRequest)
     if (modelId !== undefined) {
       const served = this.#served.get(modelId)
-      if (served === undefined) throw new MinionnError('UNKNOWN_MODEL', `no model ${modelId.slice(0, 100)} is served here`)
+      if (served === undefined)
+        throw new MinionnError('UNKNOWN_MODEL', `no model ${modelId.slice(0, 100)} is served here`)
       await frames.send(FrameType.manifest, served.model.published.bytes)
       return
     }
@@ -117,7 +125,10 @@ export class Host {
       const taken = await this.#repo.hostPool.take(model.published.id, peer, hex)
       if (taken === undefined) {
         const spent = await this.#repo.hostPool.isSpent(hex)
-        throw new MinionnError('UNKNOWN_BUNDLE', spent ? `bundle ${hex} was used already` : `no bundle ${hex} is held for this peer`)
+        throw new MinionnError(
+          'UNKNOWN_BUNDLE',
+          spent ? `bundle ${hex} was used already` : `no bundle ${hex} is held for this peer`,
+        )
       }
       return { id, seed: taken.bytes }
     }

@@ -20,14 +20,18 @@ export async function readInputs(name: string, bytes: Uint8Array, plan: Plan): P
   if (bytes.length === 0) bad(name, 'it is empty')
   const extension = extname(name).toLowerCase()
   if (IMAGE.has(extension)) {
-    if (plan.card.input.kind !== 'image') bad(name, `the model takes a tensor of shape [${plan.input.shape}], not an image`)
+    if (plan.card.input.kind !== 'image')
+      bad(name, `the model takes a tensor of shape [${plan.input.shape}], not an image`)
     return [await readImage(name, bytes, plan.card.input)]
   }
   if (extension === '.npy') return rows(name, readNpy(name, bytes), plan)
   if (extension === '.json') return rows(name, readJson(name, bytes), plan)
   if (extension === '.f32') return rows(name, readRaw(name, bytes), plan)
   if (TENSOR.has(extension)) return rows(name, readTensorProto(name, bytes), plan)
-  bad(name, `its ending "${extension}" is not known; .png, .jpg, .npy, .json, .f32 or .tensor (an ONNX TensorProto) is expected`)
+  bad(
+    name,
+    `its ending "${extension}" is not known; .png, .jpg, .npy, .json, .f32 or .tensor (an ONNX TensorProto) is expected`,
+  )
 }
 
 function bad(name: string, problem: string): never {
@@ -43,7 +47,10 @@ interface Values {
 function rows(name: string, { data, shape }: Values, plan: Plan): Float64Array[] {
   const size = elements(plan.input.shape)
   if (data.length === 0 || data.length % size !== 0) {
-    bad(name, `it holds ${data.length} values (${shape}); the model takes [${plan.input.shape}], ${size} values, or several of them`)
+    bad(
+      name,
+      `it holds ${data.length} values (${shape}); the model takes [${plan.input.shape}], ${size} values, or several of them`,
+    )
   }
   const bad_ = data.findIndex((value) => !Number.isFinite(value))
   if (bad_ >= 0) bad(name, `the value at position ${bad_} is ${data[bad_]}; finite numbers are expected`)
@@ -112,14 +119,16 @@ function readTensorProto(name: string, bytes: Uint8Array): Values {
 /** NumPy's .npy, versions 1 to 3, C order: numpy.lib.format. */
 function readNpy(name: string, bytes: Uint8Array): Values {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (bytes.length < 12 || view.getUint32(0) !== 0x934e554d || view.getUint16(4) !== 0x5059) bad(name, 'it is not a .npy file')
+  if (bytes.length < 12 || view.getUint32(0) !== 0x934e554d || view.getUint16(4) !== 0x5059)
+    bad(name, 'it is not a .npy file')
   const wide = bytes[6] >= 2
   const headerLength = wide ? view.getUint32(8, true) : view.getUint16(8, true)
   const start = (wide ? 12 : 10) + headerLength
   if (start > bytes.length) bad(name, 'the .npy file is cut off')
   const header = new TextDecoder('latin1').decode(bytes.subarray(wide ? 12 : 10, start))
   const type = /'descr':\s*'([^']+)'/.exec(header)?.[1] ?? '?'
-  if (!/'fortran_order':\s*False/.test(header)) bad(name, 'the array is in Fortran order; save it with numpy.ascontiguousarray')
+  if (!/'fortran_order':\s*False/.test(header))
+    bad(name, 'the array is in Fortran order; save it with numpy.ascontiguousarray')
   const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1] ?? ''
   const little = !type.startsWith('>')
   const readers: Record<string, [number, (at: number) => number]> = {
@@ -134,7 +143,10 @@ function readNpy(name: string, bytes: Uint8Array): Values {
   const reader = readers[type.slice(1)]
   if (reader === undefined) bad(name, `arrays of type ${type} are not supported; save float32`)
   const [width, get] = reader
-  const count = shape.split(',').filter((s) => s.trim() !== '').reduce((product, s) => product * Number(s), 1)
+  const count = shape
+    .split(',')
+    .filter((s) => s.trim() !== '')
+    .reduce((product, s) => product * Number(s), 1)
   if (start + count * width !== bytes.length) bad(name, `the .npy file is cut off or too long for its shape (${shape})`)
   return { data: Float64Array.from({ length: count }, (_, i) => get(start + i * width)), shape: `array (${shape})` }
 }

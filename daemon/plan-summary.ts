@@ -1,10 +1,11 @@
 /** What `model show` prints: the plan with its exact costs per inference. */
-import { inputSize, outputSize } from '../protocol/ring/linear.js'
+
 import { activationShape, needsTriples, type PublishedModel, stageSizes } from '../protocol/model/plan.js'
 import { prepareCosts } from '../protocol/offline/prepare.js'
 import { stageBytes } from '../protocol/online/garbled-stage.js'
 import { stagesOf } from '../protocol/online/infer.js'
 import { packedBytes } from '../protocol/ring/bits.js'
+import { inputSize, outputSize } from '../protocol/ring/linear.js'
 
 export interface StageSummary {
   readonly name: string
@@ -18,7 +19,11 @@ export interface StageSummary {
 
 export interface PlanSummary {
   readonly id: string
-  readonly input: { readonly shape: readonly number[]; readonly range: readonly [number, number]; readonly scale: number }
+  readonly input: {
+    readonly shape: readonly number[]
+    readonly range: readonly [number, number]
+    readonly scale: number
+  }
   readonly outputs: number
   readonly reveal: string
   readonly stages: readonly StageSummary[]
@@ -52,7 +57,12 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
     stages: plan.stages.map((s, i) => ({
       name: s.name,
       linear: describeLinear(s),
-      activation: s.activation === undefined ? (garbled[i] === undefined ? 'reveal outputs' : 'argmax') : describeActivation(plan, i),
+      activation:
+        s.activation === undefined
+          ? garbled[i] === undefined
+            ? 'reveal outputs'
+            : 'argmax'
+          : describeActivation(plan, i),
       ring: s.ring,
       instances: garbled[i]?.instances ?? 0,
       andGates: costs[i]?.andGates ?? 0,
@@ -73,8 +83,14 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
   const parts: string[] = []
   if (s.pre !== undefined) parts.push(`sum ${s.pre.kernel.join('x')}`)
   if (g.kind === 'conv') {
-    const extra = [g.strides.some((v) => v > 1) && `stride ${g.strides.join(',')}`, g.groups > 1 && `groups ${g.groups}`]
-    parts.push(`conv ${g.input.join('x')} -> ${g.output.join('x')}, ${g.kernel.join('x')}`, ...extra.filter((v) => v !== false))
+    const extra = [
+      g.strides.some((v) => v > 1) && `stride ${g.strides.join(',')}`,
+      g.groups > 1 && `groups ${g.groups}`,
+    ]
+    parts.push(
+      `conv ${g.input.join('x')} -> ${g.output.join('x')}, ${g.kernel.join('x')}`,
+      ...extra.filter((v) => v !== false),
+    )
   } else if (needsTriples(s)) {
     parts.push(`dense ${inputSize(g)} -> ${outputSize(g)}`)
   } else {
@@ -86,6 +102,11 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
 
 function describeActivation(plan: PublishedModel['manifest']['plan'], i: number): string {
   const { window, relu, shift, bits, saturate } = activationShape(plan, i)
-  const parts = [window > 1 && `max of ${window}`, relu && 'ReLU', `>> ${shift}`, `${bits} bits${saturate ? ', saturating' : ''}`]
+  const parts = [
+    window > 1 && `max of ${window}`,
+    relu && 'ReLU',
+    `>> ${shift}`,
+    `${bits} bits${saturate ? ', saturating' : ''}`,
+  ]
   return parts.filter((part) => part !== false).join(', ')
 }

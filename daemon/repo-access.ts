@@ -31,9 +31,15 @@ export async function openRepo(folder: string): Promise<Repo> {
   } catch (error) {
     const cause = (error as Error).cause as { code?: string } | undefined
     if (cause?.code === 'LEVEL_LOCKED') {
-      throw new MinionnError('REPO_LOCKED', `another process uses the repo in ${folder}; is a daemon running on it already?`, { cause: error })
+      throw new MinionnError(
+        'REPO_LOCKED',
+        `another process uses the repo in ${folder}; is a daemon running on it already?`,
+        { cause: error },
+      )
     }
-    throw new MinionnError('NO_REPO', `the repo in ${folder} cannot be opened: ${(error as Error).message}`, { cause: error })
+    throw new MinionnError('NO_REPO', `the repo in ${folder} cannot be opened: ${(error as Error).message}`, {
+      cause: error,
+    })
   }
 }
 

@@ -5,7 +5,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const orphan = globSync('dist/**/*.js', { cwd: root }).some((file) => !existsSync(join(root, file.slice(5, -3).concat('.ts'))))
+const orphan = globSync('dist/**/*.js', { cwd: root }).some(
+  (file) => !existsSync(join(root, file.slice(5, -3).concat('.ts'))),
+)
 if (orphan) rmSync(join(root, 'dist'), { recursive: true, force: true })
-const { status } = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], { cwd: root, stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], {
+  cwd: root,
+  stdio: 'inherit',
+})
 process.exit(status ?? 1)

@@ -2,12 +2,11 @@
  * `npm run demo`: a host and a client, two processes over loopback, ten digits queried obliviously, each compared with
  * the plaintext reference bit for bit.
  */
-import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { QueryResult } from '../daemon/client.js'
 import { bytes, seconds, table } from '../cli/output.js'
+import type { QueryResult } from '../daemon/client.js'
 import { importModel } from '../daemon/import.js'
 import { readInputs } from '../daemon/input-file.js'
 import { quantiseInput, runReference } from '../protocol/model/reference.js'
@@ -33,12 +32,17 @@ try {
   const [address] = hosting.addresses
   console.log(`host   serves ${MODEL} at ${address}`)
 
-  const files = readdirSync(SAMPLES).sort().map((name) => join(SAMPLES, name))
+  const files = readdirSync(SAMPLES)
+    .sort()
+    .map((name) => join(SAMPLES, name))
   console.log(`client prepares ${files.length} bundles of triples ...`)
   await run(['pool', 'fill', '--peer', address, '--model', 'mnist', '--count', String(files.length), '--repo', client])
   console.log(`client queries ${files.length} digits ...\n`)
   const output = await run(['query', '--peer', address, '--model', 'mnist', '--json', '--repo', client, ...files])
-  const results = output.trim().split('\n').map((line) => JSON.parse(line) as QueryResult & { input: string })
+  const results = output
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as QueryResult & { input: string })
 
   // The same import, weights known, on integers in the clear.
   const { model } = importModel(readFileSync(MODEL), readFileSync(CARD, 'utf8'))

@@ -15,7 +15,10 @@ export interface Outcome {
 /** Runs a command to its end, whatever the exit code. */
 export function outcome(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [BIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'], timeout: options.timeoutMs })
+    const child = spawn(process.execPath, [BIN, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: options.timeoutMs,
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (part) => {

@@ -8,7 +8,11 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 function run(command, args) {
-  const { status, error } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' })
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  })
   if (status !== 0) {
     console.error(`${[command, ...args].join(' ')} failed${error ? `: ${error.message}` : ''}`)
     process.exit(status ?? 1)
@@ -21,7 +25,9 @@ function installed() {
   if (!existsSync(marker)) return false
   const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages
   const present = JSON.parse(readFileSync(marker, 'utf8')).packages
-  return Object.entries(wanted).every(([name, { version, optional }]) => name === '' || optional || present[name]?.version === version)
+  return Object.entries(wanted).every(
+    ([name, { version, optional }]) => name === '' || optional || present[name]?.version === version,
+  )
 }
 
 if (!installed()) {
@@ -30,7 +36,9 @@ if (!installed()) {
 }
 const node = join(root, 'node_modules/node/bin/node')
 if (!existsSync(node)) {
-  console.error(`${node} is missing: the npm package "node" could not install; run npm ci with its install script allowed`)
+  console.error(
+    `${node} is missing: the npm package "node" could not install; run npm ci with its install script allowed`,
+  )
   process.exit(1)
 }
 run(node, [join(root, 'scripts/build.mjs')])

@@ -21,7 +21,8 @@ export class Peers {
 
   async all(): Promise<{ peer: string; address: string }[]> {
     const out: { peer: string; address: string }[] = []
-    for await (const [[peer], value] of this.#room.entries()) out.push({ peer, address: new TextDecoder().decode(value) })
+    for await (const [[peer], value] of this.#room.entries())
+      out.push({ peer, address: new TextDecoder().decode(value) })
     return out
   }
 }

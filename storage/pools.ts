@@ -113,7 +113,9 @@ export class HostPool extends Pool {
     const excess = held.slice(0, Math.max(0, held.length + bundles.length - limit))
     await this.bundles.write([
       ...excess.map((id): Operation => ({ type: 'del', key: this.bundles.key(model, peer, id) })),
-      ...bundles.map(({ id, bytes }): Operation => ({ type: 'put', key: this.bundles.key(model, peer, id), value: bytes })),
+      ...bundles.map(
+        ({ id, bytes }): Operation => ({ type: 'put', key: this.bundles.key(model, peer, id), value: bytes }),
+      ),
     ])
   }
 }

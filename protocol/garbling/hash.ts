@@ -27,7 +27,8 @@ export class ChunkCipher {
       use(new Uint32Array(result.buffer.slice(result.byteOffset, result.byteOffset + result.byteLength)))
     }
     // Without this the collector sees thousands of external buffers late and time doubles (DESIGN).
-    if (result.buffer instanceof ArrayBuffer && result.byteLength === result.buffer.byteLength) result.buffer.transfer(0)
+    if (result.buffer instanceof ArrayBuffer && result.byteLength === result.buffer.byteLength)
+      result.buffer.transfer(0)
   }
 }
 

@@ -31,7 +31,8 @@ const CIPHER_HEADER = 113
 const CIPHER_SEED_BYTES = 64
 
 /** Bytes of a packed symmetric encryption: one polynomial and the seed of the other. */
-export const ENCRYPTION_BYTES = packedBytes(DEGREE, PRIME_BITS[0]) + packedBytes(DEGREE, PRIME_BITS[1]) + CIPHER_SEED_BYTES
+export const ENCRYPTION_BYTES =
+  packedBytes(DEGREE, PRIME_BITS[0]) + packedBytes(DEGREE, PRIME_BITS[1]) + CIPHER_SEED_BYTES
 
 /** Bits kept of a response's coefficients (c0, c1); SECURITY.md has the decryption bound. */
 const C0_EXTRA_BITS = 3
@@ -83,7 +84,9 @@ export class Bfv {
     const moduli = first.parms().coeffModulus()
     this.primes = [moduli.get(0)!.value(), moduli.get(1)!.value()]
     if (!this.context.parametersSet() || first.totalCoeffModulusBitCount() > MAX_MODULUS_BITS || moduli.size() !== 2) {
-      throw new Error(`BFV parameters are not the 128-bit secure ones: ${first.totalCoeffModulusBitCount()} bits of modulus`)
+      throw new Error(
+        `BFV parameters are not the 128-bit secure ones: ${first.totalCoeffModulusBitCount()} bits of modulus`,
+      )
     }
     this.evaluator = new seal.Evaluator(this.context)
 
@@ -304,4 +307,3 @@ export class SecretEncryptor {
     for (const object of this.#disposables) object.delete()
   }
 }
-

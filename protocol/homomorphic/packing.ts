@@ -6,7 +6,7 @@
  * Both parties derive the same packing from the public geometry.
  */
 
-import { type ConvGeometry, type DenseGeometry } from '../ring/linear.js'
+import type { ConvGeometry, DenseGeometry } from '../ring/linear.js'
 
 /** Polynomial degree of the BFV ring. */
 export const DEGREE = 4096
@@ -257,8 +257,7 @@ function packConvolution(g: ConvGeometry, batch: number): Packing {
         const m = Math.floor(n / area) % count
         const y = Math.floor((n % area) / tile.outWidth)
         const x = n % tile.outWidth
-        const local =
-          (y * g.strides[0] - tile.padTop) * tile.rowStride + x * g.strides[1] - tile.padLeft + origin(tile)
+        const local = (y * g.strides[0] - tile.padTop) * tile.rowStride + x * g.strides[1] - tile.padLeft + origin(tile)
         const at = ((b * mw + m) * cw + cw - 1) * tile.channelStride + local
         const filter = group * filtersPerGroup + block * mw + m
         return [at, (filter * outHeight + tile.outY + y) * outWidth + tile.outX + x, b]
@@ -266,4 +265,3 @@ function packConvolution(g: ConvGeometry, batch: number): Packing {
     },
   }
 }
-

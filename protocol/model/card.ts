@@ -17,7 +17,10 @@ const imageInput = z.strictObject({
   /** tensor = (pixel * scale - mean) / std with pixels 0..255; mean and std one a channel. */
   scale: finite.default(1 / 255),
   mean: z.array(finite).max(3).optional(),
-  std: z.array(finite.refine((v) => v !== 0, 'must not be 0')).max(3).optional(),
+  std: z
+    .array(finite.refine((v) => v !== 0, 'must not be 0'))
+    .max(3)
+    .optional(),
   /** Range of the tensor's values; derived from pixels 0..255 when absent. */
   range: range.optional(),
 })
@@ -42,7 +45,10 @@ export function checkCard(raw: unknown, inputShape: readonly number[], outputs: 
   const parsed = cardSchema.safeParse(raw)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
-    throw new MinionnError('BAD_INPUT', `the card is wrong at "${issue.path.join('.') || 'top level'}": ${issue.message}`)
+    throw new MinionnError(
+      'BAD_INPUT',
+      `the card is wrong at "${issue.path.join('.') || 'top level'}": ${issue.message}`,
+    )
   }
   const card = parsed.data
   if (card.input.kind === 'image') {
@@ -50,9 +56,15 @@ export function checkCard(raw: unknown, inputShape: readonly number[], outputs: 
     const channels = mode === 'rgb' ? 3 : 1
     const count = channels * size[0] * size[1]
     if (count !== elements(inputShape)) {
-      throw new MinionnError('BAD_INPUT', `the card's ${mode} images of [${size}] have ${count} values, the model takes [${inputShape}]`)
+      throw new MinionnError(
+        'BAD_INPUT',
+        `the card's ${mode} images of [${size}] have ${count} values, the model takes [${inputShape}]`,
+      )
     }
-    for (const [key, list] of [['mean', mean], ['std', std]] as const) {
+    for (const [key, list] of [
+      ['mean', mean],
+      ['std', std],
+    ] as const) {
       if (list !== undefined && list.length !== channels) {
         throw new MinionnError('BAD_INPUT', `the card's ${key} has ${list.length} values for ${channels} channels`)
       }
@@ -75,8 +87,15 @@ export function deriveCard(inputShape: readonly number[]): { card: Card; assumpt
   if (inputShape.length === 3 && (channels === 1 || channels === 3)) {
     const mode = channels === 1 ? 'grayscale' : 'rgb'
     return {
-      card: { input: { kind: 'image', mode, size: [height, width], scale: 1 / 255, range: [low, high] }, reveal: 'outputs' },
-      assumptions: [`the input is a ${mode} image of ${height}x${width}, fed as pixel/255`, span, 'all outputs are revealed'],
+      card: {
+        input: { kind: 'image', mode, size: [height, width], scale: 1 / 255, range: [low, high] },
+        reveal: 'outputs',
+      },
+      assumptions: [
+        `the input is a ${mode} image of ${height}x${width}, fed as pixel/255`,
+        span,
+        'all outputs are revealed',
+      ],
     }
   }
   return {

@@ -8,15 +8,16 @@
  * circuit or the next ring widens, whichever costs fewer AND gates.
  */
 import { randomBytes } from 'node:crypto'
-import { activationCircuit, type ActivationShape } from '../circuits/activation.js'
+import { type ActivationShape, activationCircuit } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
+import { floodingSecurity, STATISTICAL_BITS } from '../homomorphic/flooding.js'
 import { MAX_RING_BITS, MAX_STAGES } from '../limits.js'
 import { type LinearGeometry, outputSize, type PoolGeometry } from '../ring/linear.js'
 import { calibrationInputs } from './calibration.js'
 import { type Card, inputRange, normalisation } from './card.js'
 import { runFloat } from './float.js'
 import { type ActivationLayer, elements, type LinearLayer, type Network } from './layers.js'
-import { type Plan, publish, type Stage } from './plan.js'
+import { type Plan, publish, type Stage, tripleRing } from './plan.js'
 import { roundingOffset } from './reference.js'
 import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
 
@@ -79,7 +80,10 @@ function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, we
   let high = 0
   bias.forEach((b, n) => {
     const row = rows[Math.floor((n * rows.length) / bias.length)]
-    const [min, max] = row === undefined ? [x.low, x.high] : [row.positive * x.low + row.negative * x.high, row.positive * x.high + row.negative * x.low]
+    const [min, max] =
+      row === undefined
+        ? [x.low, x.high]
+        : [row.positive * x.low + row.negative * x.high, row.positive * x.high + row.negative * x.low]
     low = Math.min(low, min + b)
     high = Math.max(high, max + b)
   })
@@ -122,7 +126,8 @@ function inputScale(card: Card): number {
   if (card.input.kind === 'image' && low === 0) {
     const step = card.input.scale
     const { mean, std } = normalisation(card.input)
-    if (mean.every((m) => m === 0) && std.every((s) => s === 1) && Math.round(high / step) <= 2 ** INPUT_BITS) return 1 / step
+    if (mean.every((m) => m === 0) && std.every((s) => s === 1) && Math.round(high / step) <= 2 ** INPUT_BITS)
+      return 1 / step
   }
   return (2 ** (INPUT_BITS - 1) - 1) / largest
 }
@@ -166,7 +171,10 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
   const largest = calibrate(network, samples, options.progress)
   const { layers } = network
   if ((layers.length + 1) / 2 > MAX_STAGES) {
-    throw new MinionnError('BAD_MODEL', `the network has ${(layers.length + 1) / 2} stages; at most ${MAX_STAGES} are supported`)
+    throw new MinionnError(
+      'BAD_MODEL',
+      `the network has ${(layers.length + 1) / 2} stages; at most ${MAX_STAGES} are supported`,
+    )
   }
 
   const stages: Stage[] = []
@@ -193,7 +201,10 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
       activation,
       instances: activation.pool === undefined ? layerOutput(layer) : elements(activation.pool.output),
       next,
-      nextWindows: following === undefined ? 0 : layerOutput(next) * (following.pool === undefined ? 1 : windowOverlap(following.pool)),
+      nextWindows:
+        following === undefined
+          ? 0
+          : layerOutput(next) * (following.pool === undefined ? 1 : windowOverlap(following.pool)),
       scale: current.scale / 2 ** shift,
       kept: precision.activationBits + HEADROOM_BITS,
       weightBits: bitsOf(i + 2),
@@ -219,8 +230,27 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
     stages,
     output: { size: network.outputSize, scale: current.scale },
   }
+  checkFlooding(plan, secrets)
   const secret = { salt: randomBytes(32), stages: secrets }
   return { published: publish(plan, commitmentOf(secret)), secret }
+}
+
+/** Refuses weights so large that a response's noise would tell of them. */
+function checkFlooding(plan: Plan, secrets: readonly StageWeights[]): void {
+  const ring = tripleRing(plan)
+  let results = 0
+  let norm = 0
+  plan.stages.forEach((s, i) => {
+    if (s.linear.kind === 'identity') return
+    results += outputSize(s.linear)
+    for (const { positive, negative } of rowSums(s.linear, secrets[i].weights))
+      norm = Math.max(norm, positive - negative)
+  })
+  if (results === 0 || floodingSecurity(ring, norm, results) >= STATISTICAL_BITS) return
+  throw new MinionnError(
+    'BAD_MODEL',
+    `circuit privacy would fall to ${floodingSecurity(ring, norm, results).toFixed(0)} bits, ${STATISTICAL_BITS} are needed: the integer weights (L1 norm ${norm}) are too large for rings of ${ring} bits; narrow the card's input range`,
+  )
 }
 
 function layerOutput(layer: LinearLayer): number {
@@ -238,7 +268,13 @@ function withOffset(range: Range, shift: number): Range {
 }
 
 /** The linear layer at the finest weights, from `weightBits` down, whose result a ring can be proven to hold. */
-function provenLinear(layer: LinearLayer, input: Range, scale: number, weightBits: number, position: number): QuantisedLinear {
+function provenLinear(
+  layer: LinearLayer,
+  input: Range,
+  scale: number,
+  weightBits: number,
+  position: number,
+): QuantisedLinear {
   for (let bits = weightBits; bits >= MIN_WEIGHT_BITS; bits--) {
     const q = quantiseLinear(layer, input, scale, bits)
     // One bit is left for the rounding offset.
@@ -252,7 +288,12 @@ function provenLinear(layer: LinearLayer, input: Range, scale: number, weightBit
 }
 
 /** The shift that leaves the largest calibrated activation `bits` bits, and the proven range behind it. */
-function shiftFor(q: QuantisedLinear, largest: number, activation: ActivationLayer, bits: number): { shift: number; range: Range } {
+function shiftFor(
+  q: QuantisedLinear,
+  largest: number,
+  activation: ActivationLayer,
+  bits: number,
+): { shift: number; range: Range } {
   // A layer that calibration saw dead keeps precision by its proven range instead.
   const top = largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1)
   const shift = Math.min(Math.max(0, Math.floor(Math.log2(top)) + 1 - bits), ringFor(q.range) - 1)

@@ -48,7 +48,11 @@ function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
 }
 
 /** The network's outputs before any final softmax. `watch` sees the value after every layer. */
-export function runFloat(network: Network, input: Float64Array, watch?: (layer: number, values: Float64Array) => void): Float64Array {
+export function runFloat(
+  network: Network,
+  input: Float64Array,
+  watch?: (layer: number, values: Float64Array) => void,
+): Float64Array {
   let x = input
   network.layers.forEach((layer, i) => {
     x = layer.kind === 'linear' ? runLinear(layer, x) : runActivation(layer, x)

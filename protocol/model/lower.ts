@@ -36,7 +36,9 @@ class NodeReader {
   pair(name: string, fallback: readonly [number, number]): readonly [number, number] {
     const value = this.ints(name, fallback)
     if (value.length !== 2 || value.some((v) => v < 1)) {
-      this.fail(`attribute ${name} is [${value}]; two positive numbers are expected: only images of two dimensions are supported`)
+      this.fail(
+        `attribute ${name} is [${value}]; two positive numbers are expected: only images of two dimensions are supported`,
+      )
     }
     return [value[0], value[1]]
   }
@@ -86,18 +88,30 @@ class Lowering {
     this.#constants = new Map(graph.initializers)
     if (graph.inputs.length !== 1) {
       const names = graph.inputs.map((input) => input.name).join(', ')
-      throw new MinionnError('BAD_MODEL', `the model has ${graph.inputs.length} inputs (${names}); exactly one is supported`)
+      throw new MinionnError(
+        'BAD_MODEL',
+        `the model has ${graph.inputs.length} inputs (${names}); exactly one is supported`,
+      )
     }
     if (graph.outputs.length !== 1) {
-      throw new MinionnError('BAD_MODEL', `the model has ${graph.outputs.length} outputs (${graph.outputs.join(', ')}); exactly one is supported`)
+      throw new MinionnError(
+        'BAD_MODEL',
+        `the model has ${graph.outputs.length} outputs (${graph.outputs.join(', ')}); exactly one is supported`,
+      )
     }
     const { name, shape } = graph.inputs[0]
     if (shape.length < 2) {
-      throw new MinionnError('BAD_MODEL', `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`)
+      throw new MinionnError(
+        'BAD_MODEL',
+        `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`,
+      )
     }
     const dims = shape.slice(1)
     if (dims.some((dim) => dim === null)) {
-      throw new MinionnError('BAD_MODEL', `input "${name}" has a dimension of unknown size besides the batch; export with fixed sizes`)
+      throw new MinionnError(
+        'BAD_MODEL',
+        `input "${name}" has a dimension of unknown size besides the batch; export with fixed sizes`,
+      )
     }
     this.#batch = shape[0] ?? 1
     this.#current = name
@@ -118,7 +132,9 @@ class Lowering {
         reader.finish()
         this.#current = node.outputs[0]
         if (elements(this.#builder.shape) > MAX_TENSOR_ELEMENTS) {
-          reader.fail(`its output has ${elements(this.#builder.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`)
+          reader.fail(
+            `its output has ${elements(this.#builder.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`,
+          )
         }
       } else {
         this.#foldConstant(reader)
@@ -179,7 +195,9 @@ class Lowering {
         return this.#define(node, { shape: [data.length], data })
       }
       default:
-        r.fail(`operator ${node.op} on constants is not supported; simplify the model first (for instance with onnxsim)`)
+        r.fail(
+          `operator ${node.op} on constants is not supported; simplify the model first (for instance with onnxsim)`,
+        )
     }
   }
 
@@ -219,7 +237,7 @@ class Lowering {
   #node(r: NodeReader): void {
     const { node } = r
     if (node.inputs[0] !== this.#current && !['Add', 'Mul', 'Sub'].includes(node.op)) {
-      r.fail('its first input is not the previous operator\'s output; only chains with constant weights are supported')
+      r.fail("its first input is not the previous operator's output; only chains with constant weights are supported")
     }
     const b = this.#builder
     switch (node.op) {
@@ -259,12 +277,19 @@ class Lowering {
       case 'GlobalAveragePool': {
         const input = this.#image(r)
         const size = [input[1], input[2]] as const
-        return b.meanPool(node.name, { input, output: [input[0], 1, 1], kernel: size, strides: size, pads: [0, 0, 0, 0] })
+        return b.meanPool(node.name, {
+          input,
+          output: [input[0], 1, 1],
+          kernel: size,
+          strides: size,
+          pads: [0, 0, 0, 0],
+        })
       }
       case 'Flatten': {
         const axis = r.number('axis', 1)
         const rank = b.shape.length + 1
-        if ((axis < 0 ? axis + rank : axis) !== 1) r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
+        if ((axis < 0 ? axis + rank : axis) !== 1)
+          r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
         return b.reshape([elements(b.shape)])
       }
       case 'Reshape':
@@ -280,7 +305,9 @@ class Lowering {
         return
       }
       default:
-        r.fail(`operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`)
+        r.fail(
+          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`,
+        )
     }
   }
 
@@ -292,16 +319,28 @@ class Lowering {
     const [filters, perGroup, kh, kw] = weights.shape
     const groups = r.number('group', 1)
     const kernel = r.pair('kernel_shape', [kh, kw])
-    if (kernel[0] !== kh || kernel[1] !== kw) r.fail(`attribute kernel_shape [${kernel}] does not match weights [${weights.shape}]`)
+    if (kernel[0] !== kh || kernel[1] !== kw)
+      r.fail(`attribute kernel_shape [${kernel}] does not match weights [${weights.shape}]`)
     if (groups < 1 || perGroup * groups !== input[0] || filters % groups !== 0) {
       r.fail(`weights [${weights.shape}] and group ${groups} do not fit an input of ${input[0]} channels`)
     }
     const strides = r.pair('strides', [1, 1])
     const dilations = r.pair('dilations', [1, 1])
     const { pads, size } = this.#window(r, input, kernel, strides, dilations, false)
-    const geometry: ConvGeometry = { kind: 'conv', input, kernel, strides, dilations, groups, pads, output: [filters, ...size] }
-    if (bias !== undefined && bias.data.length !== filters) r.fail(`its bias has ${bias.data.length} values for ${filters} filters`)
-    if (weightCount(geometry) > MAX_WEIGHTS) r.fail(`it has ${weightCount(geometry)} weights; at most ${MAX_WEIGHTS} are supported`)
+    const geometry: ConvGeometry = {
+      kind: 'conv',
+      input,
+      kernel,
+      strides,
+      dilations,
+      groups,
+      pads,
+      output: [filters, ...size],
+    }
+    if (bias !== undefined && bias.data.length !== filters)
+      r.fail(`its bias has ${bias.data.length} values for ${filters} filters`)
+    if (weightCount(geometry) > MAX_WEIGHTS)
+      r.fail(`it has ${weightCount(geometry)} weights; at most ${MAX_WEIGHTS} are supported`)
     const area = size[0] * size[1]
     const expanded = new Float64Array(outputSize(geometry))
     if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
@@ -319,7 +358,8 @@ class Lowering {
   ): { pads: readonly [number, number, number, number]; size: readonly [number, number] } {
     const auto = r.string('auto_pad', 'NOTSET')
     const given = r.ints('pads', [0, 0, 0, 0])
-    if (given.length !== 4 || given.some((pad) => pad < 0)) r.fail(`attribute pads is [${given}]; four numbers of at least 0 are expected`)
+    if (given.length !== 4 || given.some((pad) => pad < 0))
+      r.fail(`attribute pads is [${given}]; four numbers of at least 0 are expected`)
     const pads: [number, number, number, number] = [given[0], given[1], given[2], given[3]]
     const size: [number, number] = [0, 0]
     for (const axis of [0, 1] as const) {
@@ -354,8 +394,10 @@ class Lowering {
     const kernel = r.pair('kernel_shape', [1, 1])
     const strides = r.pair('strides', [1, 1])
     const dilations = r.pair('dilations', [1, 1])
-    if (dilations[0] !== 1 || dilations[1] !== 1) r.fail(`attribute dilations is [${dilations}]; only 1 is supported in pooling`)
-    if (kernel[0] * kernel[1] > MAX_WINDOW) r.fail(`its window has ${kernel[0] * kernel[1]} elements; at most ${MAX_WINDOW} are supported`)
+    if (dilations[0] !== 1 || dilations[1] !== 1)
+      r.fail(`attribute dilations is [${dilations}]; only 1 is supported in pooling`)
+    if (kernel[0] * kernel[1] > MAX_WINDOW)
+      r.fail(`its window has ${kernel[0] * kernel[1]} elements; at most ${MAX_WINDOW} are supported`)
     const { pads, size } = this.#window(r, input, kernel, strides, dilations, r.number('ceil_mode', 0) === 1)
     return { input, output: [input[0], ...size], kernel, strides, pads }
   }
@@ -365,11 +407,15 @@ class Lowering {
     const ceil = r.number('ceil_mode', 0) === 1
     const pool = this.#pool(r)
     const overhang = ([0, 1] as const).some(
-      (axis) => (pool.output[1 + axis] - 1) * pool.strides[axis] + pool.kernel[axis] > pool.input[1 + axis] + pool.pads[axis] + pool.pads[axis + 2],
+      (axis) =>
+        (pool.output[1 + axis] - 1) * pool.strides[axis] + pool.kernel[axis] >
+        pool.input[1 + axis] + pool.pads[axis] + pool.pads[axis + 2],
     )
     const padded = pool.pads.some((pad) => pad > 0)
     if ((padded && !includePad) || (ceil && overhang)) {
-      r.fail('its windows at the border average fewer elements than the others; use count_include_pad=1 or windows that tile the image')
+      r.fail(
+        'its windows at the border average fewer elements than the others; use count_include_pad=1 or windows that tile the image',
+      )
     }
     this.#builder.meanPool(r.node.name, pool)
   }
@@ -381,7 +427,8 @@ class Lowering {
     if (r.number('transA', 0) !== 0) r.fail('attribute transA is 1: it would mix the batch; only 0 is supported')
     r.ignore('broadcast')
     // Old exports let Gemm flatten its input (ONNX before opset 13 asked for a matrix, exporters did not care).
-    if (this.#builder.shape.length !== 1) r.fail(`its input has shape [N,${this.#builder.shape}]; a flat input is expected`)
+    if (this.#builder.shape.length !== 1)
+      r.fail(`its input has shape [N,${this.#builder.shape}]; a flat input is expected`)
     const bias = this.#optional(r, 2)
     const scaled = bias === undefined ? undefined : bias.data.map((value) => value * beta)
     this.#dense(r, this.#constant(r, 1), transB, alpha, scaled)
@@ -390,8 +437,10 @@ class Lowering {
   #dense(r: NodeReader, weights: Tensor, transposed: boolean, alpha: number, bias: Float64Array | undefined): void {
     if (weights.shape.length !== 2) r.fail(`its weights have shape [${weights.shape}]; a matrix is expected`)
     const [outputs, inputs] = transposed ? weights.shape : [weights.shape[1], weights.shape[0]]
-    if (inputs !== this.#builder.shape[0]) r.fail(`its weights take ${inputs} inputs, but its input has ${this.#builder.shape[0]}`)
-    if (inputs * outputs > MAX_WEIGHTS) r.fail(`it has ${inputs * outputs} weights; at most ${MAX_WEIGHTS} are supported`)
+    if (inputs !== this.#builder.shape[0])
+      r.fail(`its weights take ${inputs} inputs, but its input has ${this.#builder.shape[0]}`)
+    if (inputs * outputs > MAX_WEIGHTS)
+      r.fail(`it has ${inputs * outputs} weights; at most ${MAX_WEIGHTS} are supported`)
     const data = new Float64Array(inputs * outputs)
     for (let o = 0; o < outputs; o++) {
       for (let i = 0; i < inputs; i++) {
@@ -420,11 +469,19 @@ class Lowering {
     if (op === 'Mul') return this.#builder.affine(name, constant, zero)
     if (op === 'Sub') {
       return at === 1
-        ? this.#builder.affine(name, one, constant.map((v) => -v))
+        ? this.#builder.affine(
+            name,
+            one,
+            constant.map((v) => -v),
+          )
         : this.#builder.affine(name, one.fill(-1), constant)
     }
     if (constant.some((v) => v === 0)) r.fail('it divides by zero')
-    this.#builder.affine(name, constant.map((v) => 1 / v), zero)
+    this.#builder.affine(
+      name,
+      constant.map((v) => 1 / v),
+      zero,
+    )
   }
 
   /** A constant spread over the running value's shape, as ONNX broadcasts it (and as opset < 7 did, by axis). */

@@ -71,7 +71,11 @@ export class NetworkBuilder {
     const plain = pool.pads.every((pad) => pad === 0)
     if (l.map !== undefined && l.post === undefined) {
       l.post = pool
-    } else if (l.map === undefined && l.pre === undefined && (l.pending === undefined || (plain && uniform(l.pending, pool)))) {
+    } else if (
+      l.map === undefined &&
+      l.pre === undefined &&
+      (l.pending === undefined || (plain && uniform(l.pending, pool)))
+    ) {
       if (l.pending !== undefined) {
         const [, height, width] = pool.input
         const pick = (values: Float64Array) => expandChannels(values, height * width, pool.output[1] * pool.output[2])
@@ -92,9 +96,10 @@ export class NetworkBuilder {
     const { map } = l
     if (map === undefined) {
       const p = l.pending
-      l.pending = p === undefined
-        ? { scale, shift }
-        : { scale: p.scale.map((v, i) => v * scale[i]), shift: p.shift.map((v, i) => v * scale[i] + shift[i]) }
+      l.pending =
+        p === undefined
+          ? { scale, shift }
+          : { scale: p.scale.map((v, i) => v * scale[i]), shift: p.shift.map((v, i) => v * scale[i] + shift[i]) }
     } else if (l.post === undefined && rowScale(map.geometry, scale)) {
       const perOutput = map.geometry.kind === 'dense' ? map.geometry.outputs : map.geometry.output[0]
       const perWeight = map.weights.length / perOutput
@@ -194,7 +199,10 @@ function uniform(pending: { scale: Float64Array; shift: Float64Array }, pool: Po
 }
 
 function expandChannels(values: Float64Array, areaIn: number, areaOut: number): Float64Array {
-  return Float64Array.from({ length: (values.length / areaIn) * areaOut }, (_, i) => values[Math.floor(i / areaOut) * areaIn])
+  return Float64Array.from(
+    { length: (values.length / areaIn) * areaOut },
+    (_, i) => values[Math.floor(i / areaOut) * areaIn],
+  )
 }
 
 /** Whether an element-wise scale is a scale of whole weight rows. */
@@ -240,10 +248,7 @@ function foldPending(
 }
 
 /** The product of two dense maps, where it has no more weights than the two. */
-function mergeDense(
-  first: NonNullable<OpenLinear['map']>,
-  second: NonNullable<OpenLinear['map']>,
-): OpenLinear['map'] {
+function mergeDense(first: NonNullable<OpenLinear['map']>, second: NonNullable<OpenLinear['map']>): OpenLinear['map'] {
   const [a, b] = [first.geometry, second.geometry]
   if (a.kind !== 'dense' || b.kind !== 'dense') return undefined
   if (a.inputs * b.outputs > a.inputs * a.outputs + b.inputs * b.outputs) return undefined

@@ -83,9 +83,13 @@ function decodeMessage<T>(type: string, bytes: Uint8Array, what: string): T {
     const message = root.lookupType(`onnx.${type}`)
     return message.toObject(message.decode(bytes), { longs: Number }) as T
   } catch (cause) {
-    throw new MinionnError('BAD_MODEL', `${what} does not parse as ONNX: the file is truncated, damaged or of another kind`, {
-      cause,
-    })
+    throw new MinionnError(
+      'BAD_MODEL',
+      `${what} does not parse as ONNX: the file is truncated, damaged or of another kind`,
+      {
+        cause,
+      },
+    )
   }
 }
 
@@ -116,7 +120,10 @@ function tensorData(raw: RawTensor, what: string): Float64Array {
   const bytes = raw.raw_data !== undefined && raw.raw_data.length > 0 ? raw.raw_data : undefined
   const width = { [FLOAT]: 4, [INT32]: 4, [INT64]: 8, [DOUBLE]: 8, [FLOAT16]: 2, [BFLOAT16]: 2 }[raw.data_type ?? 0]
   if (width === undefined) {
-    throw new MinionnError('BAD_MODEL', `${what} has ONNX data type ${raw.data_type}; float, double, float16, int32 or int64 is expected`)
+    throw new MinionnError(
+      'BAD_MODEL',
+      `${what} has ONNX data type ${raw.data_type}; float, double, float16, int32 or int64 is expected`,
+    )
   }
   if (bytes !== undefined && bytes.length % width !== 0) {
     throw new MinionnError('BAD_MODEL', `${what} holds ${bytes.length} bytes, which is no multiple of ${width}`)
@@ -132,9 +139,13 @@ function tensorData(raw: RawTensor, what: string): Float64Array {
     case INT32:
       return view ? read((v, at) => v.getInt32(at, true)) : Float64Array.from(raw.int32_data ?? [])
     case INT64:
-      return view ? read((v, at) => Number(v.getBigInt64(at, true))) : Float64Array.from((raw.int64_data ?? []).map(Number))
+      return view
+        ? read((v, at) => Number(v.getBigInt64(at, true)))
+        : Float64Array.from((raw.int64_data ?? []).map(Number))
     case FLOAT16:
-      return view ? read((v, at) => halfToFloat(v.getUint16(at, true))) : Float64Array.from((raw.int32_data ?? []).map(halfToFloat))
+      return view
+        ? read((v, at) => halfToFloat(v.getUint16(at, true)))
+        : Float64Array.from((raw.int32_data ?? []).map(halfToFloat))
     default: {
       const widen = (half: number) => new Float32Array(Uint32Array.of(half << 16).buffer)[0]
       return view ? read((v, at) => widen(v.getUint16(at, true))) : Float64Array.from((raw.int32_data ?? []).map(widen))
@@ -165,7 +176,10 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
     throw new MinionnError('BAD_MODEL', 'the file holds no ONNX graph: it is empty, truncated or of another kind')
   }
   if ((graph.sparse_initializer ?? []).length > 0) {
-    throw new MinionnError('BAD_MODEL', 'the model has sparse initializers, which are not supported; store dense weights')
+    throw new MinionnError(
+      'BAD_MODEL',
+      'the model has sparse initializers, which are not supported; store dense weights',
+    )
   }
   const initializers = new Map<string, Tensor>()
   for (const raw of graph.initializer ?? []) {
@@ -199,7 +213,10 @@ function decodeNode(raw: RawNode, position: number): OnnxNode {
   const op = raw.op_type ?? ''
   const name = raw.name || raw.output?.[0] || `#${position}`
   if (raw.domain && raw.domain !== 'ai.onnx') {
-    throw new MinionnError('BAD_MODEL', `node "${name}": operator ${raw.domain}.${op} is not an operator of ONNX itself`)
+    throw new MinionnError(
+      'BAD_MODEL',
+      `node "${name}": operator ${raw.domain}.${op} is not an operator of ONNX itself`,
+    )
   }
   const attributes = new Map<string, Attribute>()
   for (const attribute of raw.attribute ?? []) {

@@ -10,7 +10,7 @@ import type { ActivationShape } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
 import { MAX_PLAN_BYTES, MAX_RING_BITS, MAX_STAGES, MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
 import { inputSize, outputSize, type PoolGeometry, poolWindows, weightCount } from '../ring/linear.js'
-import { checkCard, cardSchema } from './card.js'
+import { cardSchema, checkCard } from './card.js'
 import { elements } from './layers.js'
 
 /** Part of every model id: a change of the wire or of the semantics changes all ids. */
@@ -41,8 +41,14 @@ const activation = z.strictObject({
   /** Window of the max, before ReLU. */
   pool: pool.optional(),
   relu: z.boolean(),
-  shift: z.int().min(0).max(MAX_RING_BITS - 1),
-  bits: z.int().min(0).max(MAX_RING_BITS - 1),
+  shift: z
+    .int()
+    .min(0)
+    .max(MAX_RING_BITS - 1),
+  bits: z
+    .int()
+    .min(0)
+    .max(MAX_RING_BITS - 1),
   saturate: z.boolean(),
 })
 const stage = z.strictObject({
@@ -139,7 +145,8 @@ export function stageSizes(s: Stage): StageSizes {
   const mapInput = inputSize(s.linear)
   const mapOutput = outputSize(s.linear)
   const output = s.post === undefined ? mapOutput : elements(s.post.output)
-  const instances = s.activation === undefined ? 0 : s.activation.pool === undefined ? output : elements(s.activation.pool.output)
+  const instances =
+    s.activation === undefined ? 0 : s.activation.pool === undefined ? output : elements(s.activation.pool.output)
   return { input: s.pre === undefined ? mapInput : elements(s.pre.input), mapInput, mapOutput, output, instances }
 }
 
@@ -200,21 +207,29 @@ function checkPool(p: PoolGeometry, expected: number): void {
 function checkPlan(plan: Plan): void {
   let current = elements(plan.input.shape)
   if (current > MAX_TENSOR_ELEMENTS) fail('the input is too large')
-  if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31) fail('its input range is not valid')
+  if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31)
+    fail('its input range is not valid')
   plan.stages.forEach((s, i) => {
     const sizes = stageSizes(s)
     if (s.pre !== undefined) checkPool(s.pre, current)
     if (sizes.input !== current) fail(`stage ${i} takes ${sizes.input} elements where ${current} come`)
-    if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output))) fail(`stage ${i}'s sizes do not match`)
+    if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output)))
+      fail(`stage ${i}'s sizes do not match`)
     const g = s.linear
     if (Math.max(sizes.mapInput, sizes.mapOutput) > MAX_TENSOR_ELEMENTS) fail(`stage ${i} is too large`)
     if (weightCount(g) > MAX_WEIGHTS) fail(`stage ${i} has more than ${MAX_WEIGHTS} weights`)
     if (g.kind === 'conv') {
-      if (g.input[0] % g.groups !== 0 || g.output[0] % g.groups !== 0) fail(`stage ${i}'s groups do not divide its channels`)
+      if (g.input[0] % g.groups !== 0 || g.output[0] % g.groups !== 0)
+        fail(`stage ${i}'s groups do not divide its channels`)
       for (const axis of [0, 1] as const) {
         const extent = (g.kernel[axis] - 1) * g.dilations[axis] + 1
         const steps = (g.input[1 + axis] + g.pads[axis] + g.pads[axis + 2] - extent) / g.strides[axis]
-        if (steps < 0 || g.output[1 + axis] !== Math.floor(steps) + 1 || g.pads[axis] >= extent || g.pads[axis + 2] >= extent) {
+        if (
+          steps < 0 ||
+          g.output[1 + axis] !== Math.floor(steps) + 1 ||
+          g.pads[axis] >= extent ||
+          g.pads[axis + 2] >= extent
+        ) {
           fail(`stage ${i}'s convolution is not consistent`)
         }
       }
@@ -223,7 +238,8 @@ function checkPlan(plan: Plan): void {
     const last = i === plan.stages.length - 1
     if ((s.activation === undefined) !== last) fail('every stage but the last must have an activation')
     if (s.activation?.pool !== undefined) checkPool(s.activation.pool, sizes.output)
-    if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS)) fail(`stage ${i}'s activation is not valid`)
+    if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS))
+      fail(`stage ${i}'s activation is not valid`)
     current = last ? sizes.output : sizes.instances
   })
   if (plan.output.size !== current) fail(`it ends with ${current} values instead of ${plan.output.size}`)

@@ -2,8 +2,8 @@
  * The private half of a compiled model: integer weights and biases, and the salt of their commitment.
  */
 import { createHash } from 'node:crypto'
-import { type PublishedModel, type Stage, stageSizes } from './plan.js'
 import { weightCount } from '../ring/linear.js'
+import { type PublishedModel, type Stage, stageSizes } from './plan.js'
 
 export interface StageWeights {
   /** Layout of ring/linear.ts. */
@@ -32,7 +32,10 @@ export function commitmentOf(secret: ModelWeights): string {
 }
 
 export function encodeWeights(secret: ModelWeights): Uint8Array {
-  return Buffer.concat([secret.salt, ...secret.stages.flatMap(({ weights, bias }) => [bytesOf(weights), bytesOf(bias)])])
+  return Buffer.concat([
+    secret.salt,
+    ...secret.stages.flatMap(({ weights, bias }) => [bytesOf(weights), bytesOf(bias)]),
+  ])
 }
 
 const SALT_BYTES = 32

@@ -62,7 +62,10 @@ function usedResults(packing: Packing, o: number, bundles: number) {
 }
 
 /** Ciphertexts up and down and payload bytes of a batch, exactly. */
-export function prepareCosts(plan: Plan, count: number): { up: number; down: number; bytesUp: number; bytesDown: number } {
+export function prepareCosts(
+  plan: Plan,
+  count: number,
+): { up: number; down: number; bytesUp: number; bytesDown: number } {
   let up = 1
   let down = 0
   let bytesDown = 0
@@ -88,7 +91,10 @@ export async function prepareAsClient(
   await frames.sendControl(PrepareRequest, { count })
   const { bundleIds } = await frames.receiveControl(PrepareAccept)
   if (bundleIds.length !== count || bundleIds.some((id) => id.length !== BUNDLE_ID_BYTES)) {
-    throw new MinionnError('BAD_PEER', `asked for ${count} bundles, the host named ${bundleIds.length} of its own making`)
+    throw new MinionnError(
+      'BAD_PEER',
+      `asked for ${count} bundles, the host named ${bundleIds.length} of its own making`,
+    )
   }
   const bfv = await Bfv.forRing(tripleRing(plan))
   const key = new SecretEncryptor(bfv)
@@ -130,7 +136,8 @@ export async function prepareAsClient(
         }
       }
       const done = await frames.receiveControl(PrepareDone)
-      if (done.count !== count) throw new MinionnError('BAD_PEER', `asked for ${count} bundles, the host made ${done.count}`)
+      if (done.count !== count)
+        throw new MinionnError('BAD_PEER', `asked for ${count} bundles, the host made ${done.count}`)
     }
     await Promise.all([send(), receive()])
     return bundleIds.map((id, b) => ({ id, seed: seeds[b], v: v[b] }))
@@ -149,7 +156,10 @@ export async function prepareAsServer(
 ): Promise<number> {
   const { count } = await frames.receiveControl(PrepareRequest)
   if (count < 1 || count > MAX_PREPARE_COUNT) {
-    throw new MinionnError('BAD_PEER', `expected a batch of 1 to ${MAX_PREPARE_COUNT} bundles, the client asked for ${count}`)
+    throw new MinionnError(
+      'BAD_PEER',
+      `expected a batch of 1 to ${MAX_PREPARE_COUNT} bundles, the client asked for ${count}`,
+    )
   }
   const { plan } = model.published.manifest
   const bundles = Array.from({ length: count }, () => ({ id: randomBytes(BUNDLE_ID_BYTES), seed: randomSeed() }))
@@ -159,10 +169,17 @@ export async function prepareAsServer(
   const responder = new Responder(bfv, await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES))
   try {
     for (const { stage, packing, sets } of tripleBatches(plan, count)) {
-      const polynomials = new WeightPolynomials(bfv, packing, model.secret.stages[stage].weights, MAX_CACHED_POLYNOMIALS)
+      const polynomials = new WeightPolynomials(
+        bfv,
+        packing,
+        model.secret.stages[stage].weights,
+        MAX_CACHED_POLYNOMIALS,
+      )
       try {
         for (const set of sets) {
-          const masks = bundles.slice(set.first, set.first + set.count).map(({ seed }) => responseMask(plan, seed, stage))
+          const masks = bundles
+            .slice(set.first, set.first + set.count)
+            .map(({ seed }) => responseMask(plan, seed, stage))
           await answerSet(frames, responder, packing, polynomials, masks)
         }
       } finally {

@@ -79,7 +79,10 @@ export function stageBytes(stage: GarbledStage): { up: number; down: number; and
   const argmax = stage.ringOut === 0
   return {
     up: corrections + (argmax ? 0 : coloursBytes(stage)),
-    down: circuit.garblerInputs * stage.instances * LABEL_BYTES + andGates * 2 * LABEL_BYTES + (argmax ? coloursBytes(stage) : 0),
+    down:
+      circuit.garblerInputs * stage.instances * LABEL_BYTES +
+      andGates * 2 * LABEL_BYTES +
+      (argmax ? coloursBytes(stage) : 0),
     andGates,
   }
 }
@@ -121,7 +124,12 @@ export function choiceBits(stage: GarbledStage, share: Uint32Array, mask: Uint32
 }
 
 /** Evaluator: sends the corrections; resolves to its active labels, [chunk][wire][instance]. */
-export async function receiveLabels(frames: Frames, ot: OtReceiver, stage: GarbledStage, choices: Uint32Array): Promise<Uint32Array> {
+export async function receiveLabels(
+  frames: Frames,
+  ot: OtReceiver,
+  stage: GarbledStage,
+  choices: Uint32Array,
+): Promise<Uint32Array> {
   const labels = new Uint32Array(choices.length * 32 * LABEL_WORDS)
   let done = 0
   for (const count of otBatches(transferCount(stage))) {
@@ -225,7 +233,11 @@ export async function sendColours(frames: Frames, colours: readonly Uint8Array[]
 }
 
 /** Receives the other side's colours and decodes the outputs with one's own: one number an instance. */
-export async function receiveOutputs(frames: Frames, stage: GarbledStage, own: readonly Uint8Array[]): Promise<Uint32Array> {
+export async function receiveOutputs(
+  frames: Frames,
+  stage: GarbledStage,
+  own: readonly Uint8Array[],
+): Promise<Uint32Array> {
   const packed = await frames.receive(FrameType.colours, coloursBytes(stage))
   const outputs = stage.program.circuit.outputs.length
   const values = new Uint32Array(stage.instances)

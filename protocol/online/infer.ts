@@ -20,7 +20,14 @@ import { HashKeys } from '../garbling/hash.js'
 import type { Plan } from '../model/plan.js'
 import { argmax, stageLinear } from '../model/reference.js'
 import type { HostedModel } from '../model/weights.js'
-import { BUNDLE_ID_BYTES, type ClientBundle, clientShare, inputMask, responseMask, type ServerBundle } from '../offline/bundle.js'
+import {
+  BUNDLE_ID_BYTES,
+  type ClientBundle,
+  clientShare,
+  inputMask,
+  responseMask,
+  type ServerBundle,
+} from '../offline/bundle.js'
 import { Prg, randomSeed, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
@@ -69,7 +76,9 @@ export class OtSessions<T> {
 const MAX_IDLE_OT_SESSIONS = 4
 
 /** Either the outputs as signed integers of scale plan.output.scale, or only the index of the largest. */
-export type Prediction = { readonly outputs: Int32Array; readonly label: number } | { readonly outputs: undefined; readonly label: number }
+export type Prediction =
+  | { readonly outputs: Int32Array; readonly label: number }
+  | { readonly outputs: undefined; readonly label: number }
 
 /** Garbled stages of a plan, compiled once. */
 const compiled = new WeakMap<Plan, GarbledStage[]>()
@@ -130,7 +139,10 @@ export async function inferAsClient(
     const size = plan.output.size
     const host = unpackBits(await frames.receive(FrameType.shares, packedBytes(size, bits)), size, bits)
     const own = clientShare(plan, bundle, last)
-    const sum = reduceInto(host.map((v, n) => v + own[n]), bits)
+    const sum = reduceInto(
+      host.map((v, n) => v + own[n]),
+      bits,
+    )
     outputs = Int32Array.from(sum, (v) => toSigned(v, bits))
     label = argmax(outputs)
   } else if (label >= plan.output.size) {
@@ -153,7 +165,10 @@ export async function inferAsServer(
 ): Promise<void> {
   const request = await frames.receiveControl(InferRequest)
   if (request.bundleId.length !== BUNDLE_ID_BYTES) {
-    throw new MinionnError('BAD_PEER', `expected a bundle id of ${BUNDLE_ID_BYTES} bytes, got ${request.bundleId.length}`)
+    throw new MinionnError(
+      'BAD_PEER',
+      `expected a bundle id of ${BUNDLE_ID_BYTES} bytes, got ${request.bundleId.length}`,
+    )
   }
   const bundle = await burn(request.bundleId)
   const kept = sessions.take(request.otSession)

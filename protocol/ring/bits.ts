@@ -32,7 +32,9 @@ export function packBits(values: Uint32Array, bits: number): Uint8Array {
 /** Inverse of packBits for `count` values. */
 export function unpackBits(packed: Uint8Array, count: number, bits: number): Uint32Array {
   if (packed.length !== packedBytes(count, bits)) {
-    throw new RangeError(`expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`)
+    throw new RangeError(
+      `expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`,
+    )
   }
   const out = new Uint32Array(count)
   let acc = 0
@@ -83,7 +85,9 @@ function orBits(out: Uint8Array, position: number, value: number, bits: number):
 /** Inverse of packWide: `count` values of `bits` (1..64) bits as [low, high] word pairs. */
 export function unpackWide(packed: Uint8Array, count: number, bits: number): Uint32Array {
   if (packed.length !== packedBytes(count, bits)) {
-    throw new RangeError(`expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`)
+    throw new RangeError(
+      `expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`,
+    )
   }
   const out = new Uint32Array(2 * count)
   let position = 0

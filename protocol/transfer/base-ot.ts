@@ -51,10 +51,7 @@ export async function baseOtSend(frames: Frames, count: number): Promise<[Uint8A
   return Array.from({ length: count }, (_, i) => {
     const bytes = reply.subarray(i * POINT_BYTES, (i + 1) * POINT_BYTES)
     const shared = decodePoint(bytes).multiply(secret)
-    return [
-      deriveKey(i, publicBytes, bytes, shared),
-      deriveKey(i, publicBytes, bytes, shared.subtract(offset)),
-    ]
+    return [deriveKey(i, publicBytes, bytes, shared), deriveKey(i, publicBytes, bytes, shared.subtract(offset))]
   })
 }
 

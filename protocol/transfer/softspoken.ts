@@ -198,4 +198,3 @@ export class OtReceiver {
     return { labels: transposeRows(matrix, count), correction: new Uint8Array(correction.buffer) }
   }
 }
-

@@ -75,14 +75,18 @@ export class Frames {
     const length = new DataView(header.buffer, header.byteOffset).getUint32(1, true)
     this.received += HEADER_BYTES + length
     if (header[0] === FrameType.error && type !== FrameType.error) {
-      if (length > MAX_CONTROL_BYTES) throw new MinionnError('BAD_PEER', `the peer announced an error of ${length} bytes`)
+      if (length > MAX_CONTROL_BYTES)
+        throw new MinionnError('BAD_PEER', `the peer announced an error of ${length} bytes`)
       throw remoteError(await this.#channel.read(length))
     }
     if (header[0] !== type) {
       throw new MinionnError('BAD_PEER', `expected a ${frameName(type)} frame, the peer sent ${frameName(header[0])}`)
     }
     if (!fits(length)) {
-      throw new MinionnError('BAD_PEER', `expected a ${frameName(type)} frame of ${expected} bytes, the peer announced ${length}`)
+      throw new MinionnError(
+        'BAD_PEER',
+        `expected a ${frameName(type)} frame of ${expected} bytes, the peer announced ${length}`,
+      )
     }
     return await this.#channel.read(length)
   }

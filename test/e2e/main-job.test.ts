@@ -9,7 +9,9 @@ import { Nodes, parseLines, port, referenceOutputs, throughPort } from '../helpe
 
 const MODEL = 'models/mnist.onnx'
 const CARD = 'models/mnist.yaml'
-const SAMPLES = readdirSync('models/samples').sort().map((name) => join('models/samples', name))
+const SAMPLES = readdirSync('models/samples')
+  .sort()
+  .map((name) => join('models/samples', name))
 
 describe('main job', () => {
   const nodes = new Nodes()
@@ -65,7 +67,18 @@ describe('main job', () => {
     await nodes.start(repo)
     const proxy = await nodes.proxy(port(hosting.addresses[0]))
     const address = throughPort(hosting.addresses[0], proxy.port)
-    const { stdout } = await outcome(['query', '--peer', address, '--model', 'mnist', '--json', '--repo', repo, SAMPLES[0], SAMPLES[7]])
+    const { stdout } = await outcome([
+      'query',
+      '--peer',
+      address,
+      '--model',
+      'mnist',
+      '--json',
+      '--repo',
+      repo,
+      SAMPLES[0],
+      SAMPLES[7],
+    ])
     const lines = parseLines(stdout)
     const sum = (way: 'sent' | 'received') =>
       lines.reduce((total, { bytes }) => total + bytes.offline[way] + bytes.online[way], 0)
@@ -102,7 +115,17 @@ describe('main job', () => {
 
     hosting = await nodes.start(host, '--listen', listen)
     assert.equal(await pool(repo, 'client'), 1)
-    const next = await outcome(['query', '--peer', hosting.addresses[0], '--model', 'mnist', '--json', '--repo', repo, SAMPLES[1]])
+    const next = await outcome([
+      'query',
+      '--peer',
+      hosting.addresses[0],
+      '--model',
+      'mnist',
+      '--json',
+      '--repo',
+      repo,
+      SAMPLES[1],
+    ])
     assert.equal(next.code, 0, next.stderr)
     assert.equal(parseLines(next.stdout)[0].prediction.label, '1')
     assert.equal(await pool(repo, 'client'), 0)
@@ -123,7 +146,17 @@ describe('main job', () => {
     assert.equal(await pool(host, 'host'), before - 1)
     const again = await nodes.start(repo)
     assert.equal(await pool(repo, 'client'), 1)
-    const next = await outcome(['query', '--peer', hosting.addresses[0], '--model', 'mnist', '--json', '--repo', repo, SAMPLES[2]])
+    const next = await outcome([
+      'query',
+      '--peer',
+      hosting.addresses[0],
+      '--model',
+      'mnist',
+      '--json',
+      '--repo',
+      repo,
+      SAMPLES[2],
+    ])
     assert.equal(parseLines(next.stdout)[0].bundle, 'pooled')
     await again.stop()
   })
@@ -145,7 +178,11 @@ describe('main job', () => {
       [['query', '--peer', '/ip4/127.0.0.1/tcp/1', '--model', 'mnist', SAMPLES[0], ...on], 1, /cannot reach/],
       [['query', '--peer', peer, '--model', 'mnist', SAMPLES[0], '--repo', nodes.path('nowhere')], 1, /minionn init/],
       [['query', '--peer', peer], 2, /missing required argument|required option/],
-      [['model', 'add', nodes.path('half.onnx'), '--name', 'half', '--repo', host], 1, /does not parse|truncated|holds/],
+      [
+        ['model', 'add', nodes.path('half.onnx'), '--name', 'half', '--repo', host],
+        1,
+        /does not parse|truncated|holds/,
+      ],
       [['model', 'add', bad, '--name', 'bad', '--repo', host], 1, /does not parse|no ONNX graph/],
       [['model', 'add', MODEL, '--name', 'a b', '--repo', host], 1, /cannot name a model/],
       [['model', 'add', MODEL, '--name', 'mnist', '--repo', host], 1, /already/],
@@ -167,7 +204,9 @@ describe('main job', () => {
     const repo = await nodes.repo('alone')
     await run(['model', 'add', MODEL, '--name', 'mine', '--repo', repo])
     assert.match(await run(['model', 'ls', '--repo', repo]), /mine .*1x28x28/)
-    const plan = JSON.parse(await run(['model', 'show', 'mine', '--json', '--repo', repo])) as { stages: { andGates: number }[] }
+    const plan = JSON.parse(await run(['model', 'show', 'mine', '--json', '--repo', repo])) as {
+      stages: { andGates: number }[]
+    }
     assert.equal(plan.stages.length, 4)
     assert.ok(plan.stages[0].andGates > 0)
     const refused = await outcome(['query', '--peer', hosting.id, '--model', 'mnist', SAMPLES[0], '--repo', repo])
@@ -180,7 +219,9 @@ describe('main job', () => {
   test('a model added to a running daemon is served at once, and gone when removed', async () => {
     await run(['model', 'add', MODEL, '--name', 'late', '--card', CARD, '--repo', host])
     const names = async () => {
-      const { models } = JSON.parse(await run(['catalog', hosting.addresses[0], '--json', '--repo', client])) as { models: { name: string }[] }
+      const { models } = JSON.parse(await run(['catalog', hosting.addresses[0], '--json', '--repo', client])) as {
+        models: { name: string }[]
+      }
       return models.map(({ name }) => name).sort()
     }
     assert.deepEqual(await names(), ['late', 'mnist'])

@@ -1,5 +1,5 @@
 /** A TCP proxy on loopback that counts, records and can act once so many bytes have come down. */
-import { createServer, connect, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 
 export class CountingProxy {
   readonly port: number

@@ -6,8 +6,8 @@ import type { QueryResult } from '../../daemon/client.js'
 import { importModel } from '../../daemon/import.js'
 import { readInputs } from '../../daemon/input-file.js'
 import { quantiseInput, runReference } from '../../protocol/model/reference.js'
-import { CountingProxy } from './counting-proxy.js'
 import { type RunningDaemon, run, startDaemon } from '../../scripts/processes.js'
+import { CountingProxy } from './counting-proxy.js'
 
 export class Nodes {
   readonly folder = mkdtempSync(join(tmpdir(), 'minionn-e2e-'))
@@ -54,7 +54,11 @@ export const parseLines = (stdout: string): Line[] =>
     .map((line) => JSON.parse(line) as Line)
 
 /** Outputs of the reference executor for every row of files, dequantised. */
-export async function referenceOutputs(onnx: string, card: string | undefined, files: readonly string[]): Promise<number[][]> {
+export async function referenceOutputs(
+  onnx: string,
+  card: string | undefined,
+  files: readonly string[],
+): Promise<number[][]> {
   const { model } = importModel(readFileSync(onnx), card === undefined ? undefined : readFileSync(card, 'utf8'))
   const { plan } = model.published.manifest
   const outputs: number[][] = []

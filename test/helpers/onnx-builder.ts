@@ -22,7 +22,8 @@ export interface ModelSpec {
   weightsAsInputs?: boolean
 }
 
-const dims = (shape: (number | string)[]) => shape.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
+const dims = (shape: (number | string)[]) =>
+  shape.map((d) => (typeof d === 'number' ? { dim_value: d } : { dim_param: d }))
 const value = (name: string, shape: (number | string)[]) => ({
   name,
   type: { tensor_type: { elem_type: 1, shape: { dim: dims(shape) } } },

@@ -34,13 +34,9 @@ export class TwoParties {
     const { client, host } = framePair()
     const [bundles] = await Promise.all([
       prepareAsClient(client, this.plan, count),
-      prepareAsServer(
-        host,
-        this.model,
-        async (made) => {
-          for (const bundle of made) this.#bundles.set(Buffer.from(bundle.id).toString('hex'), bundle)
-        },
-      ),
+      prepareAsServer(host, this.model, async (made) => {
+        for (const bundle of made) this.#bundles.set(Buffer.from(bundle.id).toString('hex'), bundle)
+      }),
     ])
     this.offline = { sent: client.sent, received: client.received }
     return bundles

@@ -16,7 +16,12 @@ const mod = (value: number, ring: number) => ((value % 2 ** ring) + 2 ** ring) %
 const randomBelow = (limit: number) => Math.floor((randomBytes(6).readUIntBE(0, 6) / 2 ** 48) * limit)
 
 /** Garbles and evaluates `instances` of a circuit; inputs [wire][instance]. Returns decoded outputs [output][instance]. */
-function garbled(circuit: Circuit, garblerBits: number[][], evaluatorBits: number[][], bytesPerFrame: number): number[][] {
+function garbled(
+  circuit: Circuit,
+  garblerBits: number[][],
+  evaluatorBits: number[][],
+  bytesPerFrame: number,
+): number[][] {
   const program = compileProgram(circuit)
   const instances = garblerBits[0].length
   const delta = new Uint32Array(new Uint8Array(randomBytes(16)).buffer)
@@ -56,7 +61,9 @@ function checkActivation(shape: ActivationShape, expectedAnds: number): void {
   const half = 2 ** (ringIn - 1)
   // Without saturation the plan proves the range, so the test keeps to it.
   const limit = shape.saturate ? half : Math.min(half, 2 ** (shape.bits + shape.shift))
-  const edges = [0, 1, -1, limit - 1, -limit, 2 ** shape.shift, -(2 ** shape.shift)].filter((v) => v < limit && v >= -limit)
+  const edges = [0, 1, -1, limit - 1, -limit, 2 ** shape.shift, -(2 ** shape.shift)].filter(
+    (v) => v < limit && v >= -limit,
+  )
   const instances = Array.from({ length: 40 }, (_, n) => {
     const values = Array.from({ length: window }, (_, w) =>
       n < edges.length ? edges[(n + w) % edges.length] : randomBelow(2 * limit) - limit,
@@ -87,7 +94,10 @@ test('ReLU with requantisation: circuit = reference, AND gates as counted', () =
   // add k-1, ReLU bits, subtract k'-1
   checkActivation({ window: 1, relu: true, shift: 0, bits: 31, saturate: false, ringIn: 32, ringOut: 32 }, 31 + 31 + 31)
   checkActivation({ window: 1, relu: true, shift: 9, bits: 10, saturate: false, ringIn: 22, ringOut: 21 }, 21 + 10 + 20)
-  checkActivation({ window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22, ringOut: 21 }, 21 + 3 + 2 * 8 + 20)
+  checkActivation(
+    { window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22, ringOut: 21 },
+    21 + 3 + 2 * 8 + 20,
+  )
   checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6, ringOut: 2 }, 5 + 1 + 1)
 })
 
@@ -97,12 +107,18 @@ test('max-pool then ReLU, and windows that are no power of two', () => {
     // the three top bits of the last maximum are never looked at
     4 * 19 + 3 * 2 * 13 - 3 + 9 + 21,
   )
-  checkActivation({ window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12, ringOut: 14 }, 9 * 11 + 8 * 24 + 13)
+  checkActivation(
+    { window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12, ringOut: 14 },
+    9 * 11 + 8 * 24 + 13,
+  )
 })
 
 test('requantisation without ReLU, signed, proven and saturating', () => {
   checkActivation({ window: 1, relu: false, shift: 5, bits: 14, saturate: false, ringIn: 20, ringOut: 16 }, 19 + 15)
-  checkActivation({ window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20, ringOut: 16 }, 19 + 5 + 8 + 15)
+  checkActivation(
+    { window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20, ringOut: 16 },
+    19 + 5 + 8 + 15,
+  )
 })
 
 test('argmax: label of the largest, the lowest index on ties', () => {
@@ -110,7 +126,9 @@ test('argmax: label of the largest, the lowest index on ties', () => {
     const ring = 14
     const circuit = argmaxCircuit(classes, ring)
     const instances = Array.from({ length: 20 }, (_, n) => {
-      const values = Array.from({ length: classes }, () => (n < 5 ? randomBelow(3) - 1 : randomBelow(2 ** ring) - 2 ** (ring - 1)))
+      const values = Array.from({ length: classes }, () =>
+        n < 5 ? randomBelow(3) - 1 : randomBelow(2 ** ring) - 2 ** (ring - 1),
+      )
       const server = values.map(() => randomBelow(2 ** ring))
       return {
         garbler: server.flatMap((v) => bits(v, ring)),

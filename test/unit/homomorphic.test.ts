@@ -30,7 +30,9 @@ function conv(
   const pads = options.pads ?? [0, 0, 0, 0]
   const dilations = options.dilations ?? [1, 1]
   const size = (axis: 0 | 1) =>
-    Math.floor((input[1 + axis] + pads[axis] + pads[axis + 2] - (kernel[axis] - 1) * dilations[axis] - 1) / strides[axis]) + 1
+    Math.floor(
+      (input[1 + axis] + pads[axis] + pads[axis + 2] - (kernel[axis] - 1) * dilations[axis] - 1) / strides[axis],
+    ) + 1
   return {
     kind: 'conv',
     input,
@@ -95,7 +97,11 @@ test('packing: products of packed polynomials hold the linear map, for every sha
           seen[bundle[n]][index[n]]++
         })
       }
-      for (const counts of seen) assert.ok(counts.every((count) => count === 1), `${name}: each output once`)
+      for (const counts of seen)
+        assert.ok(
+          counts.every((count) => count === 1),
+          `${name}: each output once`,
+        )
     }
   }
 })
@@ -118,7 +124,7 @@ test('linear maps agree with a product by taps', async () => {
   }
 })
 
-test('triples under BFV: v = W r + u\' mod 2^k, for narrow and the widest rings and extreme weights', async () => {
+test("triples under BFV: v = W r + u' mod 2^k, for narrow and the widest rings and extreme weights", async () => {
   for (const [ringBits, weightBits] of [
     [20, 8],
     [25, 14],
@@ -162,7 +168,7 @@ test('triples under BFV: v = W r + u\' mod 2^k, for narrow and the widest rings 
   }
 })
 
-test('a ciphertext with residues out of range is refused as the peer\'s fault', async () => {
+test("a ciphertext with residues out of range is refused as the peer's fault", async () => {
   const bfv = await Bfv.forRing(20)
   const key = new SecretEncryptor(bfv)
   const packed = key.encrypt(new Uint32Array(DEGREE)).fill(255, 0, 1000)

@@ -17,9 +17,11 @@ const random = (count: number) => [...prg.ring(count, 24)].map((v) => v / 2 ** 2
 const lower = (spec: ModelSpec): Network => lowerGraph(parseOnnx(onnxModel(spec)))
 const close = (actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-5) => {
   assert.equal(actual.length, expected.length)
-  for (let i = 0; i < actual.length; i++) assert.ok(Math.abs(actual[i] - expected[i]) < tolerance, `${actual[i]} ~ ${expected[i]} at ${i}`)
+  for (let i = 0; i < actual.length; i++)
+    assert.ok(Math.abs(actual[i] - expected[i]) < tolerance, `${actual[i]} ~ ${expected[i]} at ${i}`)
 }
-const stages = (network: Network) => network.layers.map((l) => (l.kind === 'linear' ? l.geometry.kind : l.relu ? 'relu' : 'activation'))
+const stages = (network: Network) =>
+  network.layers.map((l) => (l.kind === 'linear' ? l.geometry.kind : l.relu ? 'relu' : 'activation'))
 
 const image = [1, 2, 4, 4]
 const convWeights = { w: { dims: [3, 2, 3, 3], data: random(54) }, b: { dims: [3], data: random(3) } }
@@ -35,7 +37,8 @@ function convolution(x: number[], w: number[], b: number[], channels: number, fi
         for (let t = 0; t < 9; t++) {
           const y = Math.floor(i / size) + Math.floor(t / 3) - 1
           const z = (i % size) + (t % 3) - 1
-          if (y >= 0 && y < size && z >= 0 && z < size) sum += w[(m * channels + c) * 9 + t] * x[(c * size + y) * size + z]
+          if (y >= 0 && y < size && z >= 0 && z < size)
+            sum += w[(m * channels + c) * 9 + t] * x[(c * size + y) * size + z]
         }
       }
       out.push(sum)
@@ -178,11 +181,27 @@ test('what is not supported is refused by node, operator and attribute', () => {
     [{ nodes: [{ op: 'MatMul', inputs: ['x', 'missing'], output: 'y' }] }, /"missing"\) is not a constant/],
     [{ nodes: [gemm], weights: { w: { dims: [3, 2], data: random(6) } } }, /take 3 inputs.*has 4/],
     [{ nodes: [gemm], weights: { w: { dims: [4, 2], data: [...random(7), Number.NaN] } } }, /holds NaN at position 7/],
-    [{ nodes: [gemm, { op: 'Relu', inputs: ['g'], output: 'r' }], weights: { w }, output: 'elsewhere' }, /not at the end of a chain/],
-    [{ nodes: [{ op: 'Softmax', inputs: ['x'], output: 's' }, { op: 'Relu', inputs: ['s'], output: 'y' }] }, /follows a softmax/],
+    [
+      { nodes: [gemm, { op: 'Relu', inputs: ['g'], output: 'r' }], weights: { w }, output: 'elsewhere' },
+      /not at the end of a chain/,
+    ],
+    [
+      {
+        nodes: [
+          { op: 'Softmax', inputs: ['x'], output: 's' },
+          { op: 'Relu', inputs: ['s'], output: 'y' },
+        ],
+      },
+      /follows a softmax/,
+    ],
     [{ input: [1, 1, 'height', 4], nodes: [{ op: 'Relu', inputs: ['x'], output: 'y' }] }, /unknown size/],
     [
-      { input: image, nodes: [{ op: 'AveragePool', inputs: ['x'], output: 'y', attributes: { kernel_shape: [3, 3], pads: [1, 1, 1, 1] } }] },
+      {
+        input: image,
+        nodes: [
+          { op: 'AveragePool', inputs: ['x'], output: 'y', attributes: { kernel_shape: [3, 3], pads: [1, 1, 1, 1] } },
+        ],
+      },
       /count_include_pad=1/,
     ],
   ]
@@ -192,7 +211,11 @@ test('what is not supported is refused by node, operator and attribute', () => {
 test('truncated, corrupt and empty files are refused at every length', () => {
   const bytes = onnxModel({ input: image, nodes: [convNode], weights: convWeights })
   for (let length = 0; length < bytes.length; length += 7) {
-    assert.throws(() => lowerGraph(parseOnnx(bytes.subarray(0, length))), { code: 'BAD_MODEL' }, `first ${length} bytes`)
+    assert.throws(
+      () => lowerGraph(parseOnnx(bytes.subarray(0, length))),
+      { code: 'BAD_MODEL' },
+      `first ${length} bytes`,
+    )
   }
   for (let i = 0; i < bytes.length; i++) {
     const corrupt = bytes.slice()
@@ -214,14 +237,23 @@ function compile(spec: ModelSpec, range: [number, number] = [-1, 1]) {
 test('the integer executor stays close to floats, within its rings, on edge inputs', () => {
   const { network, model } = compile({
     input: image,
-    nodes: [convNode, { op: 'Relu', inputs: ['y'], output: 'r' }, { op: 'Flatten', inputs: ['r'], output: 'f' }, { op: 'Gemm', inputs: ['f', 'd'], output: 'o' }],
+    nodes: [
+      convNode,
+      { op: 'Relu', inputs: ['y'], output: 'r' },
+      { op: 'Flatten', inputs: ['r'], output: 'f' },
+      { op: 'Gemm', inputs: ['f', 'd'], output: 'o' },
+    ],
     weights: { ...convWeights, d: { dims: [48, 5], data: random(240) } },
   })
   const { plan } = model.published.manifest
   for (const input of [random(32), Array(32).fill(1), Array(32).fill(-1), Array(32).fill(0)]) {
     const exact = runFloat(network, Float64Array.from(input))
     const integers = runReference(plan, model.secret, quantiseInput(plan, input))
-    close(Array.from(integers, (v) => v / plan.output.scale), exact, 0.25)
+    close(
+      Array.from(integers, (v) => v / plan.output.scale),
+      exact,
+      0.25,
+    )
   }
 })
 
@@ -231,13 +263,23 @@ test('all-zero filters compile; a bias no ring can hold is refused', () => {
   const { model } = compile({ input: image, nodes, weights: zero })
   const { plan } = model.published.manifest
   const out = runReference(plan, model.secret, quantiseInput(plan, random(32)))
-  close(Array.from(out, (v) => v / plan.output.scale), [...Array(16).fill(0), ...Array(16).fill(1), ...Array(16).fill(0)], 0.01)
+  close(
+    Array.from(out, (v) => v / plan.output.scale),
+    [...Array(16).fill(0), ...Array(16).fill(1), ...Array(16).fill(0)],
+    0.01,
+  )
   const huge = { ...convWeights, b: { dims: [3], data: [1e12, 0, 0] } }
-  assert.throws(() => compile({ input: image, nodes, weights: huge }), { code: 'BAD_MODEL', message: /widths cannot be proven at stage 0/ })
+  assert.throws(() => compile({ input: image, nodes, weights: huge }), {
+    code: 'BAD_MODEL',
+    message: /widths cannot be proven at stage 0/,
+  })
 })
 
 test('inputs outside of the declared range are refused, NaN included', () => {
-  const { model } = compile({ nodes: [{ op: 'Gemm', inputs: ['x', 'w'], output: 'y' }], weights: { w: { dims: [4, 2], data: random(8) } } })
+  const { model } = compile({
+    nodes: [{ op: 'Gemm', inputs: ['x', 'w'], output: 'y' }],
+    weights: { w: { dims: [4, 2], data: random(8) } },
+  })
   const { plan } = model.published.manifest
   for (const bad of [1.5, -2, Number.NaN, Number.POSITIVE_INFINITY]) {
     assert.throws(() => quantiseInput(plan, [0, bad, 0, 0]), { code: 'BAD_INPUT', message: /position 1 is outside/ })
@@ -247,7 +289,11 @@ test('inputs outside of the declared range are refused, NaN included', () => {
 test('manifests: id, round trip, and refusal of altered or inconsistent ones', () => {
   const { model } = compile({
     input: image,
-    nodes: [convNode, { op: 'Relu', inputs: ['y'], output: 'r' }, { op: 'MaxPool', inputs: ['r'], output: 'p', attributes: { kernel_shape: [2, 2], strides: [2, 2] } }],
+    nodes: [
+      convNode,
+      { op: 'Relu', inputs: ['y'], output: 'r' },
+      { op: 'MaxPool', inputs: ['r'], output: 'p', attributes: { kernel_shape: [2, 2], strides: [2, 2] } },
+    ],
     weights: convWeights,
   })
   const { id, bytes, manifest } = model.published

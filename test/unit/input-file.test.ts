@@ -7,7 +7,10 @@ import { tensorProto } from '../helpers/onnx-builder.js'
 
 const grey = {
   input: { shape: [1, 2, 3], scale: 1, low: -9, high: 9 },
-  card: { input: { kind: 'image', mode: 'grayscale', size: [2, 3], scale: 1 / 255, mean: [0.5], std: [0.25] }, reveal: 'outputs' },
+  card: {
+    input: { kind: 'image', mode: 'grayscale', size: [2, 3], scale: 1 / 255, mean: [0.5], std: [0.25] },
+    reveal: 'outputs',
+  },
 } as unknown as Plan
 const colour = {
   input: { shape: [3, 1, 2] },
@@ -16,16 +19,27 @@ const colour = {
 const tensor = { input: { shape: [4] }, card: { input: { kind: 'tensor', range: [-9, 9] } } } as unknown as Plan
 
 const png = (data: number[], width: number, height: number, channels: 1 | 3 | 4) =>
-  sharp(Uint8Array.from(data), { raw: { width, height, channels } }).toColourspace(channels === 1 ? 'b-w' : 'srgb').png().toBuffer()
+  sharp(Uint8Array.from(data), { raw: { width, height, channels } })
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .png()
+    .toBuffer()
 
 function npy(type: string, shape: string, body: Uint8Array): Uint8Array {
-  const header = `{'descr': '${type}', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117) + '\n'
-  return Buffer.concat([Buffer.from('\x93NUMPY\x01\x00', 'latin1'), Uint8Array.of(header.length, 0), Buffer.from(header, 'latin1'), body])
+  const header = `${`{'descr': '${type}', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117)}\n`
+  return Buffer.concat([
+    Buffer.from('\x93NUMPY\x01\x00', 'latin1'),
+    Uint8Array.of(header.length, 0),
+    Buffer.from(header, 'latin1'),
+    body,
+  ])
 }
 
 test('images by the card: grey, colour in CHW order, alpha dropped, grey for colour', async () => {
   const [row] = await readInputs('a.png', await png([0, 51, 102, 153, 204, 255], 3, 2, 1), grey)
-  assert.deepEqual([...row].map((v) => Math.round(v * 1000)), [-2000, -1200, -400, 400, 1200, 2000])
+  assert.deepEqual(
+    [...row].map((v) => Math.round(v * 1000)),
+    [-2000, -1200, -400, 400, 1200, 2000],
+  )
   const [rgb] = await readInputs('b.PNG', await png([1, 2, 3, 4, 5, 6], 2, 1, 3), colour)
   assert.deepEqual([...rgb], [1, 4, 2, 5, 3, 6])
   const [alpha] = await readInputs('b.png', await png([1, 2, 3, 255, 4, 5, 6, 255], 2, 1, 4), colour)

@@ -33,12 +33,14 @@ test('protocol is pure: no libp2p, no disk, no network', () => {
   for (const file of globSync('protocol/**/*.ts')) {
     const source = readFileSync(file, 'utf8')
     const foreign = [...source.matchAll(/from\s+'([^'.][^']*)'/g)].map((match) => match[1])
-    for (const name of foreign) assert.doesNotMatch(name, /libp2p|^level$|node:(fs|net|http|child_process)/, `${file} imports ${name}`)
+    for (const name of foreign)
+      assert.doesNotMatch(name, /libp2p|^level$|node:(fs|net|http|child_process)/, `${file} imports ${name}`)
   }
 })
 
 test('randomness comes from node:crypto alone', () => {
   for (const room of ROOMS) {
-    for (const file of globSync(`${room}/**/*.ts`)) assert.doesNotMatch(readFileSync(file, 'utf8'), /Math\.random/, file)
+    for (const file of globSync(`${room}/**/*.ts`))
+      assert.doesNotMatch(readFileSync(file, 'utf8'), /Math\.random/, file)
   }
 })

@@ -25,7 +25,13 @@ test('a bundle is taken once, by one of many takers, and stays spent after a res
   const repo = await Repo.open(folder)
   await repo.clientPool.add('m', 'p', [bundle('a'), bundle('b')], cost)
   const taken = await Promise.all(Array.from({ length: 8 }, () => repo.clientPool.takeAny('m', 'p')))
-  assert.deepEqual(taken.filter((t) => t !== undefined).map((t) => t.id).sort(), ['a', 'b'])
+  assert.deepEqual(
+    taken
+      .filter((t) => t !== undefined)
+      .map((t) => t.id)
+      .sort(),
+    ['a', 'b'],
+  )
   assert.deepEqual(taken.find((t) => t !== undefined)?.cost, cost)
   await repo.close()
   const again = await Repo.open(folder)

@@ -51,7 +51,13 @@ function everything(): Network {
   b.relu('relu')
   b.maxPool('maxpool', pool([4, 9, 9], 3, 2, 1))
   b.meanPool('mean', pool([4, 5, 5], 2, 1))
-  b.affine('batchnorm', random(64).map((v, i) => (i % 16 === 0 ? v : 0.7)).fill(0.7), new Float64Array(64).fill(-0.2))
+  b.affine(
+    'batchnorm',
+    random(64)
+      .map((v, i) => (i % 16 === 0 ? v : 0.7))
+      .fill(0.7),
+    new Float64Array(64).fill(-0.2),
+  )
   b.linear('grouped', conv([4, 4, 4], 6, 3, 0, 2), random(108), random(24))
   b.meanPool('mean after', pool([6, 2, 2], 2, 2))
   b.relu('relu 2')
@@ -65,7 +71,11 @@ function everything(): Network {
 for (const reveal of ['outputs', 'label'] as const) {
   test(`two parties equal the reference bit for bit, reveal: ${reveal}`, async () => {
     const network = everything()
-    const card = checkCard({ input: { kind: 'tensor', range: [-1, 1] }, reveal }, network.inputShape, network.outputSize)
+    const card = checkCard(
+      { input: { kind: 'tensor', range: [-1, 1] }, reveal },
+      network.inputShape,
+      network.outputSize,
+    )
     const parties = new TwoParties(compileNetwork(network, card))
     const bundles = await parties.prepare(3)
     const inputs = [random(162), new Float64Array(162).fill(1), new Float64Array(162).fill(-1)]
@@ -92,13 +102,20 @@ test('a network without activations, and one that is nothing but an activation',
     const parties = new TwoParties(compileNetwork(network, card))
     const [bundle] = await parties.prepare(1)
     const input = quantiseInput(parties.plan, random(network.inputShape[0]))
-    assert.deepEqual((await parties.infer(bundle, input)).outputs, runReference(parties.plan, parties.model.secret, input))
+    assert.deepEqual(
+      (await parties.infer(bundle, input)).outputs,
+      runReference(parties.plan, parties.model.secret, input),
+    )
   }
 })
 
 test('MNIST (Fig. 12): bit for bit, bytes as the plan says, no base OT the second time', async () => {
   const network = lowerGraph(parseOnnx(readFileSync('models/mnist.onnx')))
-  const card = checkCard({ input: { kind: 'image', mode: 'grayscale', size: [28, 28] } }, network.inputShape, network.outputSize)
+  const card = checkCard(
+    { input: { kind: 'image', mode: 'grayscale', size: [28, 28] } },
+    network.inputShape,
+    network.outputSize,
+  )
   const parties = new TwoParties(compileNetwork(network, card))
   const bundles = await parties.prepare(2)
   const costs = prepareCosts(parties.plan, 2)
@@ -109,7 +126,10 @@ test('MNIST (Fig. 12): bit for bit, bytes as the plan says, no base OT the secon
   const received: number[] = []
   for (const bundle of bundles) {
     const input = quantiseInput(parties.plan, random(784).map(Math.abs))
-    assert.deepEqual((await parties.infer(bundle, input)).outputs, runReference(parties.plan, parties.model.secret, input))
+    assert.deepEqual(
+      (await parties.infer(bundle, input)).outputs,
+      runReference(parties.plan, parties.model.secret, input),
+    )
     assert.ok(parties.online.received - down < 12_000, `${parties.online.received} bytes, ${down} of labels and tables`)
     received.push(parties.online.received)
   }
