@@ -1,22 +1,23 @@
 /**
- * The flooding bound of circuit privacy (SECURITY.md): the noise of a response depends on the weights and is hidden by
- * f, uniform in +-2^(105-K). Their statistical distance, summed over all results of a bundle, must stay below 2^-40.
+ * The flooding bound of circuit privacy (SECURITY.md): the noise E of a response depends on the weights and is hidden by
+ * f, uniform in +-B, B = 2^(105-K). A shift by e moves that distribution by at most |e| / 2B, and E is a sum of
+ * independent errors of the client, so the expected distance is at most sqrt(E[E^2]) / 2B. Summed over all results
+ * of a bundle it must stay below 2^-40.
  */
-
 import { DEGREE } from './packing.js'
 import { FLOOD_BITS } from './responder.js'
 
 /** Statistical security of circuit privacy, bits. */
 export const STATISTICAL_BITS = 40
 
-/** SEAL's errors: standard deviation 3.2, clipped at 6 of them. */
-const ERROR_BOUND = 20
+/** Standard deviation of an encryption's error: SEAL's centred binomial (3.24) and the rounding of q r / t. */
+const ERROR_DEVIATION = 3.3
 
 /**
- * Bits of statistical security that remain for `results` response coefficients whose weights have L1 norms of at most
- * `weightNorm`, in a ring of `ringBits`.
+ * Bits of statistical security that remain for `results` response coefficients whose weights have squared L2 norms of
+ * at most `squaredNorm`, in a ring of `ringBits`. The re-randomisation adds u * e and e1 * s, ternary both: 4N/3.
  */
-export function floodingSecurity(ringBits: number, weightNorm: number, results: number): number {
-  const noise = ERROR_BOUND * (weightNorm + 2 * DEGREE)
+export function floodingSecurity(ringBits: number, squaredNorm: number, results: number): number {
+  const noise = ERROR_DEVIATION * Math.sqrt(squaredNorm + (4 * DEGREE) / 3)
   return FLOOD_BITS + 1 - ringBits - Math.log2(noise) - Math.log2(results)
 }

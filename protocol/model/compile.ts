@@ -97,7 +97,7 @@ function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, we
 
 /** Sums of the positive and of the negative weights of each output (convolution: of each filter). */
 function rowSums(g: LinearGeometry, weights: Int32Array): { positive: number; negative: number }[] {
-  const rows = g.kind === 'identity' ? 0 : g.kind === 'dense' ? g.outputs : g.output[0]
+  const rows = weightRows(g)
   return Array.from({ length: rows }, (_, row) => {
     let positive = 0
     let negative = 0
@@ -108,6 +108,11 @@ function rowSums(g: LinearGeometry, weights: Int32Array): { positive: number; ne
     }
     return { positive, negative }
   })
+}
+
+/** Rows of the weights: outputs, or filters of a convolution. */
+function weightRows(g: LinearGeometry): number {
+  return g.kind === 'identity' ? 0 : g.kind === 'dense' ? g.outputs : g.output[0]
 }
 
 function stageOf(layer: LinearLayer, ring: number): Stage {
@@ -239,17 +244,25 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
 function checkFlooding(plan: Plan, secrets: readonly StageWeights[]): void {
   const ring = tripleRing(plan)
   let results = 0
-  let norm = 0
+  let squaredNorm = 0
   plan.stages.forEach((s, i) => {
     if (s.linear.kind === 'identity') return
     results += outputSize(s.linear)
-    for (const { positive, negative } of rowSums(s.linear, secrets[i].weights))
-      norm = Math.max(norm, positive - negative)
+    const { weights } = secrets[i]
+    const row = weights.length / weightRows(s.linear)
+    for (let from = 0; from < weights.length; from += row) {
+      squaredNorm = Math.max(
+        squaredNorm,
+        weights.subarray(from, from + row).reduce((sum, w) => sum + w * w, 0),
+      )
+    }
   })
-  if (results === 0 || floodingSecurity(ring, norm, results) >= STATISTICAL_BITS) return
+  if (results === 0) return
+  const security = floodingSecurity(ring, squaredNorm, results)
+  if (security >= STATISTICAL_BITS) return
   throw new MinionnError(
     'BAD_MODEL',
-    `circuit privacy would fall to ${floodingSecurity(ring, norm, results).toFixed(0)} bits, ${STATISTICAL_BITS} are needed: the integer weights (L1 norm ${norm}) are too large for rings of ${ring} bits; narrow the card's input range`,
+    `circuit privacy would fall to ${security.toFixed(0)} bits, ${STATISTICAL_BITS} are needed: ${results} results in rings of ${ring} bits with integer weights of L2 norm ${Math.sqrt(squaredNorm).toFixed(0)}; narrow the card's input range`,
   )
 }
 
