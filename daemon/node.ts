@@ -28,6 +28,8 @@ export async function startNode(identity: Uint8Array, listen: readonly string[],
         streamOptions: { initialStreamWindowSize: INITIAL_WINDOW_BYTES, maxStreamWindowSize: MAX_STREAM_WINDOW },
       }),
     ],
+    // It ends connections whose ping waits behind bulk data; sessions have deadlines of their own (StreamChannel).
+    connectionMonitor: { enabled: false },
     connectionManager: { maxConnections: MAX_CONNECTIONS },
     nodeInfo: { name: 'minionn', version: '0.1.0' },
     services: { identify: identify(), ping: ping() },
