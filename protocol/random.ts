@@ -11,6 +11,13 @@ export function randomSeed(): Uint8Array {
   return randomBytes(SEED_BYTES)
 }
 
+let zeroBytes = new Uint8Array(0)
+/** A shared array of zeros, only ever read. */
+function zeros(length: number): Uint8Array {
+  if (zeroBytes.length < length) zeroBytes = new Uint8Array(length)
+  return zeroBytes.subarray(0, length)
+}
+
 /** AES-128-CTR keystream under a 16-byte seed; two generators of one seed yield the same bytes. */
 export class Prg {
   readonly #cipher
@@ -26,6 +33,14 @@ export class Prg {
     const stream = this.#cipher.update(new Uint8Array(length))
     // No Buffer: its slice() shares memory where a Uint8Array's copies.
     return new Uint8Array(stream.buffer, stream.byteOffset, stream.byteLength)
+  }
+
+  /** Fills `out` with the next bytes of the stream. */
+  into(out: Uint8Array): void {
+    const stream = this.#cipher.update(zeros(out.length))
+    out.set(stream)
+    const { buffer } = stream
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === stream.byteLength) buffer.transfer(0)
   }
 
   /** The next `length` uniform elements of Z_{2^bits}, bits <= 32. */

@@ -1,16 +1,51 @@
-// Compiles TypeScript into dist/, from scratch where a source was deleted.
+// Compiles the kernels (AssemblyScript) into protocol/kernels/wasm.ts and TypeScript into dist/, from scratch where a source
+// was deleted.
 import { spawnSync } from 'node:child_process'
-import { existsSync, globSync, rmSync } from 'node:fs'
+import { existsSync, globSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
+const path = (name) => join(root, name)
+
+function node(script, ...args) {
+  const { status } = spawnSync(process.execPath, [path(script), ...args], { cwd: root, stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
+
+const KERNELS = 'protocol/kernels/wasm.ts'
+const sources = globSync('protocol/kernels/assembly/*.ts', { cwd: root })
+const stale =
+  !existsSync(path(KERNELS)) || sources.some((file) => statSync(path(file)).mtimeMs > statSync(path(KERNELS)).mtimeMs)
+if (stale) {
+  mkdirSync(path('dist'), { recursive: true })
+  node(
+    'node_modules/assemblyscript/bin/asc.js',
+    'protocol/kernels/assembly/index.ts',
+    ...[
+      '-O3',
+      '--noAssert',
+      '--runtime',
+      'stub',
+      '--enable',
+      'simd',
+      '--use',
+      'abort=',
+      '--importMemory',
+      '--memoryBase',
+      '1024',
+    ],
+    ...['-o', 'dist/kernels.wasm'],
+  )
+  const base64 = readFileSync(path('dist/kernels.wasm')).toString('base64')
+  writeFileSync(
+    path(KERNELS),
+    `// Made by scripts/build.mjs from protocol/kernels/assembly.\nexport const WASM_BASE64 =\n  '${base64}'\n`,
+  )
+}
+
 const orphan = globSync('dist/**/*.js', { cwd: root }).some(
-  (file) => !existsSync(join(root, file.slice(5, -3).concat('.ts'))),
+  (file) => !existsSync(path(file.slice(5, -3).concat('.ts'))),
 )
-if (orphan) rmSync(join(root, 'dist'), { recursive: true, force: true })
-const { status } = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', '.'], {
-  cwd: root,
-  stdio: 'inherit',
-})
-process.exit(status ?? 1)
+if (orphan) rmSync(path('dist'), { recursive: true, force: true })
+node('node_modules/typescript/bin/tsc', '-p', '.')

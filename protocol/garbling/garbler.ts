@@ -1,152 +1,119 @@
 /**
  * The garbler: half-gates (Zahur, Rosulek, Evans, EUROCRYPT 2015), free XOR and point-and-permute over a chunk of
- * instances of one circuit. A wire is an array of zero labels, one per instance.
+ * instances of one circuit. A wire is an array of zero labels, one per instance, in an arena of its own.
  *
  * Leaks nothing but the circuit and the number of instances. Secret: delta and the zero labels.
  */
-
+import { Arena } from '../kernels/arena.js'
 import type { ChunkCipher } from './hash.js'
-import { GateKind, INSTRUCTION_WORDS, LABEL_WORDS, type Program } from './program.js'
+import { GateKind, INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
 
 export class Garbler {
   readonly #program: Program
-  readonly #delta: Uint32Array
-  readonly #wires: Uint32Array
-  readonly #keys: Uint32Array
+  readonly #arena = Arena.take()
+  readonly #wires: number
+  readonly #delta: number
+  readonly #keys: number
+  readonly #hash: number
+  readonly #table: number
+  readonly #bits: number
+  readonly #gatesPerFrame: number
   readonly instances: number
 
-  /** `delta` is the global offset, four words whose lowest bit is set. */
-  constructor(program: Program, delta: Uint32Array, instances: number) {
+  /**
+   * `delta` is the global offset, four words whose lowest bit is set. Frames of tables hold `gatesPerFrame` AND gates.
+   * Holds an arena until released.
+   */
+  constructor(program: Program, delta: Uint32Array, instances: number, gatesPerFrame: number) {
     if ((delta[0] & 1) !== 1) throw new Error('the lowest bit of delta must be set: it carries the colour')
     this.#program = program
-    this.#delta = delta
     this.instances = instances
-    this.#wires = new Uint32Array(program.slots * instances * LABEL_WORDS)
-    this.#keys = new Uint32Array(4 * instances * LABEL_WORDS)
+    this.#gatesPerFrame = gatesPerFrame
+    const array = instances * LABEL_BYTES
+    this.#delta = this.#arena.alloc(LABEL_BYTES)
+    this.#keys = this.#arena.alloc(4 * array)
+    this.#hash = this.#arena.alloc(4 * array)
+    this.#table = this.#arena.alloc(gatesPerFrame * 2 * array)
+    this.#wires = this.#arena.alloc(program.slots * array)
+    this.#bits = this.#arena.alloc(program.circuit.garblerInputs * instances)
+    this.#arena.u32(this.#delta, LABEL_WORDS).set(delta)
   }
 
-  /** Zero labels of the inputs of this chunk: garbler wires, then evaluator wires, [wire][instance][4]. */
-  setInputs(garbler: Uint32Array, evaluator: Uint32Array): void {
-    this.#wires.set(garbler, 0)
-    this.#wires.set(evaluator, garbler.length)
+  release(): void {
+    this.#arena.release()
   }
 
   /**
-   * Garbles the chunk; yields the tables of every `gatesPerFrame` AND gates, per gate
+   * Takes the zero labels of the inputs, [wire][instance][16 bytes], and the garbler's input bits, one byte each,
+   * [wire][instance]. Returns the garbler's active labels.
+   */
+  setInputs(garbler: Uint8Array, evaluator: Uint32Array, bits: Uint8Array): Uint8Array {
+    const arena = this.#arena
+    // Activated in place, copied out, and put back.
+    arena.u8(this.#wires, garbler.length).set(garbler)
+    arena.u8(this.#bits, bits.length).set(bits)
+    arena.run.activate(this.#wires, this.#bits, this.#delta, bits.length)
+    const active = arena.u8(this.#wires, garbler.length).slice()
+    arena.u8(this.#wires, garbler.length).set(garbler)
+    arena.u32(this.#wires + garbler.length, evaluator.length).set(evaluator)
+    return active
+  }
+
+  /**
+   * Garbles the chunk; yields the tables frame by frame, per gate
    * [generator half x instances][evaluator half x instances].
    */
-  *garble(cipher: ChunkCipher, gatesPerFrame: number): Generator<Uint8Array> {
+  *garble(cipher: ChunkCipher): Generator<Uint8Array> {
     const { code, circuit } = this.#program
-    const n = this.instances * LABEL_WORDS
-    const wires = this.#wires
-    let remaining = circuit.andGates
-    let frame = new Uint32Array(0)
+    const { run } = this.#arena
+    const array = this.instances * LABEL_BYTES
+    const keys = this.#arena.u8(this.#keys, 4 * array)
+    const hash = this.#arena.u8(this.#hash, 4 * array)
+    const wire = (at: number) => this.#wires + code[at] * array
     let filled = 0
     let gate = 0
     for (let at = 0; at < code.length; at += INSTRUCTION_WORDS) {
-      const a = wires.subarray(code[at + 1] * n, (code[at + 1] + 1) * n)
-      const b = wires.subarray(code[at + 2] * n, (code[at + 2] + 1) * n)
-      const out = wires.subarray(code[at + 3] * n, (code[at + 3] + 1) * n)
+      const a = wire(at + 1)
+      const b = wire(at + 2)
+      const out = wire(at + 3)
       if (code[at] === GateKind.xor) {
-        for (let i = 0; i < n; i++) out[i] = a[i] ^ b[i]
+        run.xorLabels(a, b, out, array)
         continue
       }
-      if (filled === frame.length) {
-        if (filled > 0) yield new Uint8Array(frame.buffer)
-        frame = new Uint32Array(Math.min(gatesPerFrame, remaining) * 2 * n)
+      // A negated input swaps the meaning of its labels: its zero label is the other one.
+      const na = code[at + 4] & 1 ? -1 : 0
+      const nb = code[at + 4] & 2 ? -1 : 0
+      run.garbleKeys(a, b, this.#delta, na, nb, 2 * gate * this.instances, this.#keys, array)
+      cipher.encrypt(keys, hash)
+      run.garbleCombine(a, b, this.#delta, na, nb, this.#keys, this.#hash, this.#table + filled * 2 * array, out, array)
+      gate++
+      if (++filled === this.#gatesPerFrame || gate === circuit.andGates) {
+        yield this.#arena.u8(this.#table, filled * 2 * array).slice()
         filled = 0
       }
-      this.#and(cipher, a, b, out, code[at + 4], gate++, frame.subarray(filled, filled + 2 * n))
-      filled += 2 * n
-      remaining--
     }
-    if (filled > 0) yield new Uint8Array(frame.buffer)
-  }
-
-  #and(
-    cipher: ChunkCipher,
-    a: Uint32Array,
-    b: Uint32Array,
-    out: Uint32Array,
-    negated: number,
-    gate: number,
-    table: Uint32Array,
-  ): void {
-    const n = a.length
-    const keys = this.#keys
-    const [d0, d1, d2, d3] = this.#delta
-    // sigma is linear: sigma(x xor delta) = sigma(x) xor sigma(delta).
-    const s0 = d0 ^ d2
-    const s1 = d1 ^ d3
-    // A negated input swaps the meaning of its labels: its zero label is the other one.
-    const na = negated & 1 ? -1 : 0
-    const nb = negated & 2 ? -1 : 0
-    const tweak = 2 * gate * this.instances
-    for (let i = 0, t = tweak; i < n; i += 4, t += 2) {
-      const a0 = a[i] ^ (d0 & na)
-      const a1 = a[i + 1] ^ (d1 & na)
-      const a2 = a[i + 2] ^ (d2 & na)
-      const a3 = a[i + 3] ^ (d3 & na)
-      const b0 = b[i] ^ (d0 & nb)
-      const b1 = b[i + 1] ^ (d1 & nb)
-      const b2 = b[i + 2] ^ (d2 & nb)
-      const b3 = b[i + 3] ^ (d3 & nb)
-      keys[i] = a0 ^ a2
-      keys[i + 1] = a1 ^ a3
-      keys[i + 2] = a0
-      keys[i + 3] = a1 ^ t
-      keys[n + i] = a0 ^ a2 ^ s0
-      keys[n + i + 1] = a1 ^ a3 ^ s1
-      keys[n + i + 2] = a0 ^ d0
-      keys[n + i + 3] = a1 ^ d1 ^ t
-      keys[2 * n + i] = b0 ^ b2
-      keys[2 * n + i + 1] = b1 ^ b3
-      keys[2 * n + i + 2] = b0
-      keys[2 * n + i + 3] = b1 ^ (t + 1)
-      keys[3 * n + i] = b0 ^ b2 ^ s0
-      keys[3 * n + i + 1] = b1 ^ b3 ^ s1
-      keys[3 * n + i + 2] = b0 ^ d0
-      keys[3 * n + i + 3] = b1 ^ d1 ^ (t + 1)
-    }
-    cipher.encrypt(keys, (hash) => {
-      for (let i = 0; i < n; i += 4) {
-        const pa = -((a[i] ^ na) & 1)
-        const pb = -((b[i] ^ nb) & 1)
-        for (let w = 0; w < 4; w++) {
-          const j = i + w
-          const delta = this.#delta[w]
-          const left = a[j] ^ (delta & na)
-          const ha = hash[j] ^ keys[j]
-          const hb = hash[2 * n + j] ^ keys[2 * n + j]
-          const generator = ha ^ hash[n + j] ^ keys[n + j] ^ (delta & pb)
-          const evaluator = hb ^ hash[3 * n + j] ^ keys[3 * n + j] ^ left
-          table[j] = generator
-          table[n + j] = evaluator
-          out[j] = ha ^ (generator & pa) ^ hb ^ ((evaluator ^ left) & pb)
-        }
-      }
-    })
   }
 
   /** Colours of the outputs' zero labels, [output][instance], one bit a byte: what decodes the evaluator's colours. */
   outputColours(): Uint8Array {
-    return outputColours(this.#program, this.#wires, this.instances, true)
+    return outputColours(this.#program, this.#arena, this.#wires, this.instances, true)
   }
 }
 
-/** Colour bits of the output labels held in `wires`; a garbler's include the negations, an evaluator's do not. */
+/** Colour bits of the output labels; a garbler's include the negations, an evaluator's do not. */
 export function outputColours(
   program: Program,
-  wires: Uint32Array,
+  arena: Arena,
+  wires: number,
   instances: number,
   applyNegation: boolean,
 ): Uint8Array {
+  const labels = arena.u8(wires, program.slots * instances * LABEL_BYTES)
   const out = new Uint8Array(program.outputs.length * instances)
   program.outputs.forEach(({ slot, negated }, o) => {
     const flip = applyNegation && negated ? 1 : 0
-    for (let i = 0; i < instances; i++) {
-      out[o * instances + i] = (wires[(slot * instances + i) * LABEL_WORDS] & 1) ^ flip
-    }
+    const from = slot * instances * LABEL_BYTES
+    for (let i = 0; i < instances; i++) out[o * instances + i] = (labels[from + i * LABEL_BYTES] & 1) ^ flip
   })
   return out
 }

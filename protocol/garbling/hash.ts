@@ -18,17 +18,15 @@ export class ChunkCipher {
     this.#cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false)
   }
 
-  /** Encrypts `words` (a multiple of 4) and hands the result to `use`, then frees it. */
-  encrypt(words: Uint32Array, use: (encrypted: Uint32Array) => void): void {
-    const result = this.#cipher.update(new Uint8Array(words.buffer, words.byteOffset, words.byteLength))
-    if ((result.byteOffset & 3) === 0) {
-      use(new Uint32Array(result.buffer, result.byteOffset, words.length))
-    } else {
-      use(new Uint32Array(result.buffer.slice(result.byteOffset, result.byteOffset + result.byteLength)))
+  /** Encrypts `input` (a multiple of 16 bytes) into `output`. */
+  encrypt(input: Uint8Array, output: Uint8Array): void {
+    for (let at = 0; at < input.length; at += MAX_AES_CALL_BYTES) {
+      const result = this.#cipher.update(input.subarray(at, at + MAX_AES_CALL_BYTES))
+      output.set(result, at)
+      // Without this the collector sees thousands of external buffers late and time doubles (DESIGN).
+      const { buffer } = result
+      if (buffer instanceof ArrayBuffer && buffer.byteLength === result.byteLength) buffer.transfer(0)
     }
-    // Without this the collector sees thousands of external buffers late and time doubles (DESIGN).
-    if (result.buffer instanceof ArrayBuffer && result.byteLength === result.buffer.byteLength)
-      result.buffer.transfer(0)
   }
 }
 

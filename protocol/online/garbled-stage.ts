@@ -169,22 +169,23 @@ export async function garbleStage(
   const colours: Uint8Array[] = []
   let garbler: Garbler | undefined
   let first = 0
-  for (const size of chunkSizes(stage.instances)) {
-    if (garbler?.instances !== size) garbler = new Garbler(program, ot.delta, size)
-    const zeroBytes = labels.bytes(garblerInputs * size * LABEL_BYTES)
-    const zero = new Uint32Array(zeroBytes.slice().buffer)
-    const offset = first * evaluatorInputs * LABEL_WORDS
-    garbler.setInputs(zero, evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS))
-    const active = zero.slice()
-    windowBits(stage, share, first, size).forEach((bit, n) => {
-      if (bit) for (let w = 0; w < LABEL_WORDS; w++) active[n * LABEL_WORDS + w] ^= ot.delta[w]
-    })
-    await frames.send(FrameType.labels, new Uint8Array(active.buffer))
-    for (const tables of garbler.garble(hash.next(), gatesPerFrame(size, BULK_FRAME_BYTES))) {
-      await frames.send(FrameType.tables, tables)
+  try {
+    for (const size of chunkSizes(stage.instances)) {
+      if (garbler?.instances !== size) {
+        garbler?.release()
+        garbler = new Garbler(program, ot.delta, size, gatesPerFrame(size, BULK_FRAME_BYTES))
+      }
+      const zero = labels.bytes(garblerInputs * size * LABEL_BYTES)
+      const offset = first * evaluatorInputs * LABEL_WORDS
+      const own = evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
+      const active = garbler.setInputs(zero, own, windowBits(stage, share, first, size))
+      await frames.send(FrameType.labels, active)
+      for (const tables of garbler.garble(hash.next())) await frames.send(FrameType.tables, tables)
+      colours.push(garbler.outputColours())
+      first += size
     }
-    colours.push(garbler.outputColours())
-    first += size
+  } finally {
+    garbler?.release()
   }
   return colours
 }
@@ -201,23 +202,26 @@ export async function evaluateStage(
   const colours: Uint8Array[] = []
   let evaluator: Evaluator | undefined
   let first = 0
-  for (const size of chunkSizes(stage.instances)) {
-    if (evaluator?.instances !== size) evaluator = new Evaluator(program, size)
-    const active = await frames.receive(FrameType.labels, garblerInputs * size * LABEL_BYTES)
-    const offset = first * evaluatorInputs * LABEL_WORDS
-    evaluator.setInputs(
-      new Uint32Array(active.buffer),
-      evaluatorLabels.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS),
-    )
-    const cipher = hash.next()
-    const perFrame = gatesPerFrame(size, BULK_FRAME_BYTES)
-    for (let left = andGates; left > 0; left -= perFrame) {
-      const bytes = Math.min(left, perFrame) * size * 2 * LABEL_BYTES
-      const tables = await frames.receive(FrameType.tables, bytes)
-      evaluator.advance(cipher, new Uint32Array(tables.buffer))
+  try {
+    for (const size of chunkSizes(stage.instances)) {
+      const perFrame = gatesPerFrame(size, BULK_FRAME_BYTES)
+      if (evaluator?.instances !== size) {
+        evaluator?.release()
+        evaluator = new Evaluator(program, size, perFrame)
+      }
+      const active = await frames.receive(FrameType.labels, garblerInputs * size * LABEL_BYTES)
+      const offset = first * evaluatorInputs * LABEL_WORDS
+      evaluator.setInputs(active, evaluatorLabels.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS))
+      const cipher = hash.next()
+      for (let left = andGates; left > 0; left -= perFrame) {
+        const bytes = Math.min(left, perFrame) * size * 2 * LABEL_BYTES
+        evaluator.advance(cipher, await frames.receive(FrameType.tables, bytes))
+      }
+      colours.push(evaluator.outputColours())
+      first += size
     }
-    colours.push(evaluator.outputColours())
-    first += size
+  } finally {
+    evaluator?.release()
   }
   return colours
 }

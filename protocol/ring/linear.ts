@@ -4,6 +4,8 @@
  * dense weights [output][input].
  */
 
+import { Arena } from '../kernels/arena.js'
+
 export interface ConvGeometry {
   readonly kind: 'conv'
   /** [channels, height, width]. */
@@ -85,51 +87,47 @@ export function convolutionTaps(
 /** W x mod 2^32. */
 export function applyLinear(geometry: LinearGeometry, weights: Int32Array, x: Uint32Array): Uint32Array {
   if (geometry.kind === 'identity') return x.slice()
-  const out = new Uint32Array(outputSize(geometry))
-  if (geometry.kind === 'dense') {
-    const { inputs, outputs } = geometry
-    for (let o = 0; o < outputs; o++) {
-      let sum = 0
-      const row = o * inputs
-      for (let i = 0; i < inputs; i++) sum = (sum + Math.imul(weights[row + i], x[i])) | 0
-      out[o] = sum
-    }
-    return out
-  }
-  convolve(geometry, weights, x, out)
-  return out
+  return Arena.with((arena) => {
+    const outputs = outputSize(geometry)
+    const input = arena.alloc(x.length * 4)
+    const weight = arena.alloc(weights.length * 4)
+    const out = arena.alloc(outputs * 4)
+    arena.u32(input, x.length).set(x)
+    arena.u32(weight, weights.length).set(weights)
+    if (geometry.kind === 'dense') arena.run.matrixVector(weight, input, out, geometry.inputs, outputs)
+    else convolve(arena, geometry, input, weight, out)
+    return arena.u32(out, outputs).slice()
+  })
 }
 
-function convolve(g: ConvGeometry, weights: Int32Array, x: Uint32Array, out: Uint32Array): void {
+function convolve(arena: Arena, g: ConvGeometry, x: number, weights: number, out: number): void {
   const [channels, height, width] = g.input
   const [filters, outHeight, outWidth] = g.output
   const [kh, kw] = g.kernel
-  const [sy, sx] = g.strides
   const perGroup = channels / g.groups
   const filtersPerGroup = filters / g.groups
-  // One weight at a time over a whole output plane: the inner loop is a scaled row addition.
+  const plane = outHeight * outWidth
+  arena.u32(out, filters * plane).fill(0)
   for (let m = 0; m < filters; m++) {
-    const plane = m * outHeight * outWidth
-    const firstChannel = Math.floor(m / filtersPerGroup) * perGroup
     for (let c = 0; c < perGroup; c++) {
-      const image = (firstChannel + c) * height * width
-      for (let l = 0; l < kh; l++) {
-        const dy = l * g.dilations[0] - g.pads[0]
-        for (let k = 0; k < kw; k++) {
-          const w = weights[((m * perGroup + c) * kh + l) * kw + k]
-          if (w === 0) continue
-          const dx = k * g.dilations[1] - g.pads[1]
-          const fromX = Math.max(0, Math.ceil(-dx / sx))
-          const toX = Math.min(outWidth, Math.floor((width - 1 - dx) / sx) + 1)
-          for (let oy = 0; oy < outHeight; oy++) {
-            const y = oy * sy + dy
-            if (y < 0 || y >= height) continue
-            const source = image + y * width + dx
-            const target = plane + oy * outWidth
-            for (let ox = fromX; ox < toX; ox++) out[target + ox] += Math.imul(w, x[source + ox * sx])
-          }
-        }
-      }
+      const channel = Math.floor(m / filtersPerGroup) * perGroup + c
+      arena.run.convolvePlane(
+        x + channel * height * width * 4,
+        height,
+        width,
+        weights + (m * perGroup + c) * kh * kw * 4,
+        kh,
+        kw,
+        out + m * plane * 4,
+        outHeight,
+        outWidth,
+        g.strides[0],
+        g.strides[1],
+        g.pads[0],
+        g.pads[1],
+        g.dilations[0],
+        g.dilations[1],
+      )
     }
   }
 }

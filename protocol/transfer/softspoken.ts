@@ -9,15 +9,16 @@
  * one at its secret index delta_i, handed over by a GGM tree and k base OTs (Boyle et al., CCS 2019, section 4).
  */
 import { createHash, randomBytes } from 'node:crypto'
+import { Arena } from '../kernels/arena.js'
 import { Prg, SEED_BYTES } from '../random.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { baseOtReceive, baseOtSend } from './base-ot.js'
-import { transposeRows } from './transpose.js'
 
 /** k: 2^k streams a block and 128/k bits a transfer. DESIGN measures k = 4 fastest on the wire for its CPU. */
 export const FIELD_BITS = 4
 export const KAPPA = 128
 const BLOCKS = KAPPA / FIELD_BITS
+const LEAVES = 1 << FIELD_BITS
 
 /** Transfers extended at once: 20 ns each at this size, and a correction frame of 512 KiB. */
 export const OT_BATCH = 1 << 17
@@ -44,35 +45,21 @@ function xorBytes(into: Uint8Array, other: Uint8Array): void {
   for (let i = 0; i < into.length; i++) into[i] ^= other[i]
 }
 
-function xorWords(a: Uint32Array, b: Uint32Array, out: Uint32Array): void {
-  for (let i = 0; i < out.length; i++) out[i] = a[i] ^ b[i]
-}
-
-/**
- * Folds the 2^k streams of a block: returns their sum and, for each bit j, the sum of those whose index has bit j set.
- */
-function fold(streams: Uint32Array[]): { sum: Uint32Array; byBit: Uint32Array[] } {
-  const byBit: Uint32Array[] = []
-  let level = streams
-  while (level.length > 1) {
-    const odd = new Uint32Array(level[0].length)
-    for (let i = 1; i < level.length; i += 2) xorWords(odd, level[i], odd)
-    byBit.push(odd)
-    const next: Uint32Array[] = []
-    for (let i = 0; i < level.length; i += 2) {
-      xorWords(level[i], level[i + 1], level[i])
-      next.push(level[i])
-    }
-    level = next
-  }
-  return { sum: level[0], byBit }
-}
-
-function words(prg: Prg, count: number): Uint32Array {
-  const bytes = prg.bytes(count / 8)
-  return (bytes.byteOffset & 3) === 0
-    ? new Uint32Array(bytes.buffer, bytes.byteOffset, count / 32)
-    : new Uint32Array(bytes.slice().buffer)
+/** The streams of one block laid out in an arena, folded into four rows and their sum. */
+function foldBlock(
+  arena: Arena,
+  prgs: readonly (Prg | undefined)[],
+  streams: number,
+  rows: number,
+  sum: number,
+  bytes: number,
+): void {
+  prgs.forEach((prg, i) => {
+    const stream = arena.u8(streams + i * bytes, bytes)
+    if (prg === undefined) stream.fill(0)
+    else prg.into(stream)
+  })
+  arena.run.fold16(streams, rows, sum, bytes)
 }
 
 /** The garbler's end. Stateful: both ends must extend the same counts in the same order. */
@@ -133,21 +120,26 @@ export class OtSender {
 
   /** Zero labels of `count` transfers (a multiple of 128) from the receiver's correction. */
   extend(count: number, correction: Uint8Array): Uint32Array {
-    const row = count / 32
-    const d = new Uint32Array(Uint8Array.from(correction).buffer)
-    const matrix = new Uint32Array(KAPPA * row)
-    for (let block = 0; block < BLOCKS; block++) {
-      const streams = this.#streams[block].map((prg) => (prg === undefined ? new Uint32Array(row) : words(prg, count)))
-      const { byBit } = fold(streams)
-      for (let j = 0; j < FIELD_BITS; j++) {
-        const out = matrix.subarray((block * FIELD_BITS + j) * row, (block * FIELD_BITS + j + 1) * row)
-        const mask = -((this.#indices[block] >>> j) & 1)
-        const u = d.subarray(block * row, (block + 1) * row)
-        // v_j + delta_j u + delta_j (u + c) = v_j + delta_j c; the missing stream has weight zero.
-        for (let i = 0; i < row; i++) out[i] = byBit[j][i] ^ (u[i] & mask)
+    return Arena.with((arena) => {
+      const bytes = count / 8
+      const streams = arena.alloc(LEAVES * bytes)
+      const sum = arena.alloc(bytes)
+      const d = arena.alloc(BLOCKS * bytes)
+      const matrix = arena.alloc(KAPPA * bytes)
+      const labels = arena.alloc(count * 16)
+      arena.u8(d, correction.length).set(correction)
+      for (let block = 0; block < BLOCKS; block++) {
+        const rows = matrix + block * FIELD_BITS * bytes
+        foldBlock(arena, this.#streams[block], streams, rows, sum, bytes)
+        for (let j = 0; j < FIELD_BITS; j++) {
+          // v_j + delta_j u + delta_j (u + c) = v_j + delta_j c; the missing stream has weight zero.
+          const mask = -((this.#indices[block] >>> j) & 1)
+          arena.run.xorMasked(rows + j * bytes, d + block * bytes, mask, bytes)
+        }
       }
-    }
-    return transposeRows(matrix, count)
+      arena.run.transpose128(matrix, labels, count)
+      return arena.u32(labels, count * 4).slice()
+    })
   }
 }
 
@@ -186,15 +178,23 @@ export class OtReceiver {
    * Returns the active labels and the correction to send.
    */
   extend(count: number, choices: Uint32Array): { labels: Uint32Array; correction: Uint8Array } {
-    const row = count / 32
-    if (choices.length !== row) throw new Error(`expected ${row} words of choice bits, got ${choices.length}`)
-    const matrix = new Uint32Array(KAPPA * row)
-    const correction = new Uint32Array(BLOCKS * row)
-    for (let block = 0; block < BLOCKS; block++) {
-      const { sum, byBit } = fold(this.#streams[block].map((prg) => words(prg, count)))
-      xorWords(sum, choices, correction.subarray(block * row, (block + 1) * row))
-      for (let j = 0; j < FIELD_BITS; j++) matrix.set(byBit[j], (block * FIELD_BITS + j) * row)
-    }
-    return { labels: transposeRows(matrix, count), correction: new Uint8Array(correction.buffer) }
+    if (choices.length !== count / 32)
+      throw new Error(`expected ${count / 32} words of choice bits, got ${choices.length}`)
+    return Arena.with((arena) => {
+      const bytes = count / 8
+      const streams = arena.alloc(LEAVES * bytes)
+      const chosen = arena.alloc(bytes)
+      const correction = arena.alloc(BLOCKS * bytes)
+      const matrix = arena.alloc(KAPPA * bytes)
+      const labels = arena.alloc(count * 16)
+      arena.u32(chosen, choices.length).set(choices)
+      for (let block = 0; block < BLOCKS; block++) {
+        const sum = correction + block * bytes
+        foldBlock(arena, this.#streams[block], streams, matrix + block * FIELD_BITS * bytes, sum, bytes)
+        arena.run.xorLabels(sum, chosen, sum, bytes)
+      }
+      arena.run.transpose128(matrix, labels, count)
+      return { labels: arena.u32(labels, count * 4).slice(), correction: arena.u8(correction, BLOCKS * bytes).slice() }
+    })
   }
 }

@@ -27,25 +27,30 @@ function garbled(
   const delta = new Uint32Array(new Uint8Array(randomBytes(16)).buffer)
   delta[0] |= 1
   const zero = (wires: number) => new Uint32Array(new Uint8Array(randomBytes(wires * instances * 16)).buffer)
+  const flat = (values: number[][]) => Uint8Array.from(values.flat())
   const active = (labels: Uint32Array, values: number[][]) =>
     labels.map((word, i) => (values[Math.floor(i / 4 / instances)][(i >>> 2) % instances] ? word ^ delta[i & 3] : word))
   const g = zero(circuit.garblerInputs)
   const e = zero(circuit.evaluatorInputs)
-  const garbler = new Garbler(program, delta, instances)
-  const evaluator = new Evaluator(program, instances)
-  garbler.setInputs(g, e)
-  evaluator.setInputs(active(g, garblerBits), active(e, evaluatorBits))
+  const perFrame = gatesPerFrame(instances, bytesPerFrame)
+  const garbler = new Garbler(program, delta, instances, perFrame)
+  const evaluator = new Evaluator(program, instances, perFrame)
+  const own = garbler.setInputs(new Uint8Array(g.buffer), e, flat(garblerBits))
+  assert.deepEqual(new Uint32Array(own.buffer), active(g, garblerBits))
+  evaluator.setInputs(own, active(e, evaluatorBits))
   const seed = randomBytes(16)
   const cipher = new HashKeys(seed).next()
   const same = new HashKeys(seed).next()
   let bytes = 0
-  for (const tables of garbler.garble(cipher, gatesPerFrame(instances, bytesPerFrame))) {
+  for (const tables of garbler.garble(cipher)) {
     bytes += tables.length
-    evaluator.advance(same, new Uint32Array(tables.buffer))
+    evaluator.advance(same, tables)
   }
   assert.equal(bytes, tableBytes(circuit, instances))
   const zeroColours = garbler.outputColours()
   const colours = evaluator.outputColours()
+  garbler.release()
+  evaluator.release()
   return circuit.outputs.map((_, o) =>
     Array.from({ length: instances }, (_, i) => zeroColours[o * instances + i] ^ colours[o * instances + i]),
   )

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { baseOtReceive, baseOtSend } from '../../protocol/transfer/base-ot.js'
 import { correctionBytes, OtReceiver, OtSender } from '../../protocol/transfer/softspoken.js'
-import { transposeRows } from '../../protocol/transfer/transpose.js'
 import { memoryChannels } from '../../protocol/wire/channel.js'
 import { Frames } from '../../protocol/wire/frames.js'
 
@@ -28,18 +27,6 @@ test('base OT: a point that is not on the curve is refused', async () => {
   await b.receive(2, 32)
   await b.send(2, new Uint8Array(32).fill(255))
   await assert.rejects(sending, { code: 'BAD_PEER' })
-})
-
-test('transpose agrees with its bit-by-bit twin', () => {
-  const count = 256
-  const rows = new Uint32Array(new Uint8Array(randomBytes((128 * count) / 8)).buffer)
-  const labels = transposeRows(rows, count)
-  for (let i = 0; i < count; i++) {
-    for (let r = 0; r < 128; r++) {
-      const bit = (rows[(r * count) / 32 + (i >>> 5)] >>> (i & 31)) & 1
-      assert.equal((labels[i * 4 + (r >>> 5)] >>> (r & 31)) & 1, bit)
-    }
-  }
 })
 
 test('SoftSpoken: receiver row = sender row xor choice * delta, over several batches', async () => {

@@ -1,0 +1,139 @@
+/**
+ * Passes over arrays of 128-bit wire labels: half-gates garbling and evaluation (Zahur, Rosulek, Evans, EUROCRYPT 2015)
+ * around AES calls made outside. Twins: garbling/garbler.ts and evaluator.ts' scalar forms in test/twins.
+ * Pointers are byte offsets, 16-aligned; `bytes` is 16 a label.
+ */
+
+/** out = a xor b. */
+export function xorLabels(a: usize, b: usize, out: usize, bytes: usize): void {
+  for (let i: usize = 0; i < bytes; i += 16) {
+    v128.store(out + i, v128.xor(v128.load(a + i), v128.load(b + i)))
+  }
+}
+
+/** sigma(l || r) = (l xor r) || l, l the low half. */
+// @ts-ignore: decorator
+@inline
+function sigma(x: v128): v128 {
+  // lanes (l, r) -> (l ^ r, l)
+  const swapped = v128.shuffle<u64>(x, x, 1, 0)
+  const low = v128.shuffle<u64>(x, x, 0, 0)
+  // low ^ (r, 0): take r into lane 0 only
+  return v128.xor(low, i64x2.replace_lane(swapped, 1, 0))
+}
+
+// @ts-ignore: decorator
+@inline
+function tweakOf(t: u32): v128 {
+  return i32x4.replace_lane(i32x4.splat(0), 3, t)
+}
+
+/** Hash inputs of an AND gate of the garbler: keys of a0, a1, b0, b1, one array each. na, nb: all ones where negated. */
+export function garbleKeys(
+  a: usize,
+  b: usize,
+  delta: usize,
+  na: i32,
+  nb: i32,
+  tweak: u32,
+  keys: usize,
+  bytes: usize,
+): void {
+  const d = v128.load(delta)
+  const sd = sigma(d)
+  const da = v128.and(d, i32x4.splat(na))
+  const db = v128.and(d, i32x4.splat(nb))
+  let t = tweak
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const ka = v128.xor(sigma(v128.xor(v128.load(a + i), da)), tweakOf(t))
+    const kb = v128.xor(sigma(v128.xor(v128.load(b + i), db)), tweakOf(t + 1))
+    v128.store(keys + i, ka)
+    v128.store(keys + bytes + i, v128.xor(ka, sd))
+    v128.store(keys + 2 * bytes + i, kb)
+    v128.store(keys + 3 * bytes + i, v128.xor(kb, sd))
+    t += 2
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function colourMask(x: v128): v128 {
+  // All ones where the lowest bit is set.
+  return i32x4.splat(-(i32x4.extract_lane(x, 0) & 1))
+}
+
+/** Tables (generator half, evaluator half) and zero labels of the result, from the AES outputs of garbleKeys. */
+export function garbleCombine(
+  a: usize,
+  b: usize,
+  delta: usize,
+  na: i32,
+  nb: i32,
+  keys: usize,
+  hash: usize,
+  table: usize,
+  out: usize,
+  bytes: usize,
+): void {
+  const d = v128.load(delta)
+  const da = v128.and(d, i32x4.splat(na))
+  const db = v128.and(d, i32x4.splat(nb))
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const left = v128.xor(v128.load(a + i), da)
+    const pa = colourMask(left)
+    const pb = colourMask(v128.xor(v128.load(b + i), db))
+    const ha = v128.xor(v128.load(hash + i), v128.load(keys + i))
+    const ha1 = v128.xor(v128.load(hash + bytes + i), v128.load(keys + bytes + i))
+    const hb = v128.xor(v128.load(hash + 2 * bytes + i), v128.load(keys + 2 * bytes + i))
+    const hb1 = v128.xor(v128.load(hash + 3 * bytes + i), v128.load(keys + 3 * bytes + i))
+    const generator = v128.xor(v128.xor(ha, ha1), v128.and(d, pb))
+    const evaluator = v128.xor(v128.xor(hb, hb1), left)
+    v128.store(table + i, generator)
+    v128.store(table + bytes + i, evaluator)
+    const wg = v128.xor(ha, v128.and(generator, pa))
+    const we = v128.xor(hb, v128.and(v128.xor(evaluator, left), pb))
+    v128.store(out + i, v128.xor(wg, we))
+  }
+}
+
+/** Hash inputs of an AND gate of the evaluator: keys of a and b. */
+export function evaluateKeys(a: usize, b: usize, tweak: u32, keys: usize, bytes: usize): void {
+  let t = tweak
+  for (let i: usize = 0; i < bytes; i += 16) {
+    v128.store(keys + i, v128.xor(sigma(v128.load(a + i)), tweakOf(t)))
+    v128.store(keys + bytes + i, v128.xor(sigma(v128.load(b + i)), tweakOf(t + 1)))
+    t += 2
+  }
+}
+
+/** Active labels of the result. */
+export function evaluateCombine(
+  a: usize,
+  b: usize,
+  keys: usize,
+  hash: usize,
+  table: usize,
+  out: usize,
+  bytes: usize,
+): void {
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const left = v128.load(a + i)
+    const sa = colourMask(left)
+    const sb = colourMask(v128.load(b + i))
+    const wg = v128.xor(v128.xor(v128.load(hash + i), v128.load(keys + i)), v128.and(v128.load(table + i), sa))
+    const we = v128.xor(
+      v128.xor(v128.load(hash + bytes + i), v128.load(keys + bytes + i)),
+      v128.and(v128.xor(v128.load(table + bytes + i), left), sb),
+    )
+    v128.store(out + i, v128.xor(wg, we))
+  }
+}
+
+/** labels[i] ^= bits[i] ? delta : 0, one byte a bit: active labels from zero labels. */
+export function activate(labels: usize, bits: usize, delta: usize, count: usize): void {
+  const d = v128.load(delta)
+  for (let i: usize = 0; i < count; i++) {
+    const mask = i32x4.splat(-i32(load<u8>(bits + i)))
+    v128.store(labels + (i << 4), v128.xor(v128.load(labels + (i << 4)), v128.and(d, mask)))
+  }
+}

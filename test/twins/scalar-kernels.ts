@@ -1,0 +1,130 @@
+/**
+ * The obvious twins of the WebAssembly kernels: plain loops over words, bit by bit where that is clearest. They run the
+ * whole system in tests (useKernels) and are crossed with the kernels on random and edge values.
+ */
+import type { Kernels } from '../../protocol/kernels/arena.js'
+
+export function scalarKernels(memory: WebAssembly.Memory): Kernels {
+  const words = (at: number, bytes: number) => new Uint32Array(memory.buffer, at, bytes / 4)
+  const xor = (a: number, b: number, out: number, bytes: number) => {
+    const [x, y, z] = [words(a, bytes), words(b, bytes), words(out, bytes)]
+    for (let i = 0; i < z.length; i++) z[i] = x[i] ^ y[i]
+  }
+  /** sigma(l || r) = (l xor r) || l */
+  const sigma = ([l0, l1, r0, r1]: number[]) => [l0 ^ r0, l1 ^ r1, l0, l1]
+  const label = (array: Uint32Array, i: number) => [...array.subarray(4 * i, 4 * i + 4)]
+  const add = (x: number[], y: number[]) => x.map((v, i) => v ^ y[i])
+  const scale = (x: number[], bit: number) => x.map((v) => (bit ? v : 0))
+  const put = (at: number, i: number, value: number[]) => words(at + 16 * i, 16).set(value.map((v) => v >>> 0))
+  const tweak = (x: number[], t: number) => [x[0], x[1], x[2], x[3] ^ t]
+
+  return {
+    xorLabels: xor,
+    garbleKeys(a, b, delta, na, nb, t, keys, bytes) {
+      const [x, y, d] = [words(a, bytes), words(b, bytes), label(words(delta, 16), 0)]
+      for (let i = 0; i < bytes / 16; i++) {
+        const left = add(label(x, i), scale(d, na))
+        const right = add(label(y, i), scale(d, nb))
+        put(keys, i, tweak(sigma(left), t + 2 * i))
+        put(keys + bytes, i, tweak(sigma(add(left, d)), t + 2 * i))
+        put(keys + 2 * bytes, i, tweak(sigma(right), t + 2 * i + 1))
+        put(keys + 3 * bytes, i, tweak(sigma(add(right, d)), t + 2 * i + 1))
+      }
+    },
+    garbleCombine(a, b, delta, na, nb, keys, hash, table, out, bytes) {
+      const [x, y, d] = [words(a, bytes), words(b, bytes), label(words(delta, 16), 0)]
+      const hashes = [0, 1, 2, 3].map((n) => [words(hash + n * bytes, bytes), words(keys + n * bytes, bytes)])
+      for (let i = 0; i < bytes / 16; i++) {
+        const left = add(label(x, i), scale(d, na))
+        const right = add(label(y, i), scale(d, nb))
+        const [ha0, ha1, hb0, hb1] = hashes.map(([h, k]) => add(label(h, i), label(k, i)))
+        const generator = add(add(ha0, ha1), scale(d, right[0] & 1))
+        const evaluator = add(add(hb0, hb1), left)
+        put(table, i, generator)
+        put(table + bytes, i, evaluator)
+        const wg = add(ha0, scale(generator, left[0] & 1))
+        put(out, i, add(wg, add(hb0, scale(add(evaluator, left), right[0] & 1))))
+      }
+    },
+    evaluateKeys(a, b, t, keys, bytes) {
+      const [x, y] = [words(a, bytes), words(b, bytes)]
+      for (let i = 0; i < bytes / 16; i++) {
+        put(keys, i, tweak(sigma(label(x, i)), t + 2 * i))
+        put(keys + bytes, i, tweak(sigma(label(y, i)), t + 2 * i + 1))
+      }
+    },
+    evaluateCombine(a, b, keys, hash, table, out, bytes) {
+      const [x, y, k, h, t] = [
+        words(a, bytes),
+        words(b, bytes),
+        words(keys, 2 * bytes),
+        words(hash, 2 * bytes),
+        words(table, 2 * bytes),
+      ]
+      const n = bytes / 16
+      for (let i = 0; i < n; i++) {
+        const left = label(x, i)
+        const wg = add(add(label(h, i), label(k, i)), scale(label(t, i), left[0] & 1))
+        const we = add(add(label(h, n + i), label(k, n + i)), scale(add(label(t, n + i), left), label(y, i)[0] & 1))
+        put(out, i, add(wg, we))
+      }
+    },
+    activate(labels, bits, delta, count) {
+      const d = label(words(delta, 16), 0)
+      const chosen = new Uint8Array(memory.buffer, bits, count)
+      for (let i = 0; i < count; i++) put(labels, i, add(label(words(labels, 16 * count), i), scale(d, chosen[i])))
+    },
+    fold16(streams, rows, sum, bytes) {
+      for (let bit = 0; bit < 4; bit++) words(rows + bit * bytes, bytes).fill(0)
+      words(sum, bytes).fill(0)
+      for (let x = 0; x < 16; x++) {
+        const stream = streams + x * bytes
+        xor(sum, stream, sum, bytes)
+        for (let bit = 0; bit < 4; bit++)
+          if ((x >>> bit) & 1) xor(rows + bit * bytes, stream, rows + bit * bytes, bytes)
+      }
+    },
+    xorMasked(target, source, mask, bytes) {
+      if (mask !== 0) xor(target, source, target, bytes)
+    },
+    transpose128(rows, out, count) {
+      const [source, target] = [
+        new Uint8Array(memory.buffer, rows, 16 * count),
+        new Uint8Array(memory.buffer, out, 16 * count),
+      ]
+      target.fill(0)
+      for (let r = 0; r < 128; r++) {
+        for (let i = 0; i < count; i++) {
+          const bit = (source[(r * count) / 8 + (i >>> 3)] >>> (i & 7)) & 1
+          target[i * 16 + (r >>> 3)] |= bit << (r & 7)
+        }
+      }
+    },
+    convolvePlane(x, height, width, weights, kh, kw, out, outHeight, outWidth, sy, sx, padTop, padLeft, dy, dx) {
+      const [image, w, o] = [
+        words(x, height * width * 4),
+        words(weights, kh * kw * 4),
+        words(out, outHeight * outWidth * 4),
+      ]
+      for (let i = 0; i < outHeight; i++) {
+        for (let j = 0; j < outWidth; j++) {
+          for (let l = 0; l < kh; l++) {
+            for (let k = 0; k < kw; k++) {
+              const y = i * sy - padTop + l * dy
+              const z = j * sx - padLeft + k * dx
+              if (y >= 0 && y < height && z >= 0 && z < width)
+                o[i * outWidth + j] += Math.imul(w[l * kw + k], image[y * width + z])
+            }
+          }
+        }
+      }
+    },
+    matrixVector(weights, x, out, inputs, outputs) {
+      const [w, v, o] = [words(weights, inputs * outputs * 4), words(x, inputs * 4), words(out, outputs * 4)]
+      for (let i = 0; i < outputs; i++) {
+        o[i] = 0
+        for (let j = 0; j < inputs; j++) o[i] += Math.imul(w[i * inputs + j], v[j])
+      }
+    },
+  }
+}

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import { Arena, type Kernels, useKernels } from '../../protocol/kernels/arena.js'
+import { checkCard } from '../../protocol/model/card.js'
+import { compileNetwork } from '../../protocol/model/compile.js'
+import { NetworkBuilder } from '../../protocol/model/network-builder.js'
+import { quantiseInput, runReference } from '../../protocol/model/reference.js'
+import { TwoParties } from '../helpers/two-party.js'
+import { scalarKernels } from '../twins/scalar-kernels.js'
+
+/** Runs `work` on kernels and on twins over the same memory image and compares the whole image. */
+function cross(
+  name: string,
+  bytes: number,
+  fill: (memory: Uint8Array) => void,
+  work: (run: Kernels, at: number) => void,
+): void {
+  const start = new Uint8Array(bytes)
+  fill(start)
+  const images = [undefined, scalarKernels].map((factory) => {
+    useKernels(factory)
+    return Arena.with((arena) => {
+      const at = arena.alloc(bytes)
+      arena.u8(at, bytes).set(start)
+      work(arena.run, at)
+      return arena.u8(at, bytes).slice()
+    })
+  })
+  useKernels(undefined)
+  assert.deepEqual(images[0], images[1], name)
+}
+
+const fills: [string, (memory: Uint8Array) => void][] = [
+  ['random', (memory) => memory.set(randomBytes(memory.length))],
+  ['zeros', (memory) => memory.fill(0)],
+  ['ones', (memory) => memory.fill(255)],
+  [
+    'high bits',
+    (memory) =>
+      memory.forEach((_, i) => {
+        memory[i] = i % 4 === 3 ? 0x80 : 0
+      }),
+  ],
+]
+
+test('label kernels equal their twins', () => {
+  for (const [name, fill] of fills) {
+    for (const labels of [1, 3, 17]) {
+      const n = labels * 16
+      const k = 64
+      cross(`xor ${name}`, 4 * n, fill, (run, at) => run.xorLabels(at, at + n, at + 2 * n, n))
+      for (const [na, nb] of [
+        [0, 0],
+        [-1, 0],
+        [0, -1],
+        [-1, -1],
+      ]) {
+        cross(`garbleKeys ${name}`, k + 6 * n, fill, (run, at) =>
+          run.garbleKeys(at + k, at + k + n, at, na, nb, 0xfffffff0, at + k + 2 * n, n),
+        )
+        cross(`garbleCombine ${name}`, k + 13 * n, fill, (run, at) => {
+          const p = at + k
+          run.garbleCombine(p, p + n, at, na, nb, p + 2 * n, p + 6 * n, p + 10 * n, p + 12 * n, n)
+        })
+      }
+      cross(`evaluateKeys ${name}`, 4 * n, fill, (run, at) => run.evaluateKeys(at, at + n, 12345, at + 2 * n, n))
+      cross(`evaluateCombine ${name}`, 9 * n, fill, (run, at) =>
+        run.evaluateCombine(at, at + n, at + 2 * n, at + 4 * n, at + 6 * n, at + 8 * n, n),
+      )
+      // The result may take over the place of an input.
+      cross(`evaluateCombine in place ${name}`, 8 * n, fill, (run, at) =>
+        run.evaluateCombine(at, at + n, at + 2 * n, at + 4 * n, at + 6 * n, at, n),
+      )
+    }
+  }
+  cross(
+    'activate',
+    16 + 16 * 9 + 9,
+    (memory) => {
+      memory.set(randomBytes(memory.length))
+      memory.forEach((v, i) => {
+        if (i >= 160) memory[i] = v & 1
+      })
+    },
+    (run, at) => run.activate(at + 16, at + 160, at, 9),
+  )
+})
+
+test('transfer kernels equal their twins', () => {
+  for (const [name, fill] of fills) {
+    for (const count of [128, 384]) {
+      const bytes = count / 8
+      cross(`fold ${name}`, 21 * bytes, fill, (run, at) => run.fold16(at, at + 16 * bytes, at + 20 * bytes, bytes))
+      cross(`transpose ${name}`, 32 * count, fill, (run, at) => run.transpose128(at, at + 16 * count, count))
+      for (const mask of [0, -1])
+        cross(`xorMasked ${name}`, 2 * bytes, fill, (run, at) => run.xorMasked(at, at + bytes, mask, bytes))
+    }
+  }
+})
+
+test('linear kernels equal their twins', () => {
+  for (const [name, fill] of fills) {
+    for (const [height, width, kernel, stride, pad, dilation] of [
+      [9, 9, 3, 1, 1, 1],
+      [12, 7, 5, 2, 2, 1],
+      [8, 10, 3, 1, 2, 2],
+      [1, 1, 1, 1, 0, 1],
+      [6, 6, 5, 3, 4, 1],
+    ]) {
+      const out = (size: number) => Math.floor((size + 2 * pad - (kernel - 1) * dilation - 1) / stride) + 1
+      const [x, w, o] = [height * width * 4, kernel * kernel * 4, out(height) * out(width) * 4]
+      const pads = (bytes: number) => Math.ceil(bytes / 16) * 16
+      cross(`convolution ${name}`, pads(x) + pads(w) + o, fill, (run, at) =>
+        run.convolvePlane(
+          at,
+          height,
+          width,
+          at + pads(x),
+          kernel,
+          kernel,
+          at + pads(x) + pads(w),
+          out(height),
+          out(width),
+          stride,
+          stride,
+          pad,
+          pad,
+          dilation,
+          dilation,
+        ),
+      )
+    }
+    for (const [inputs, outputs] of [
+      [1, 1],
+      [7, 3],
+      [16, 5],
+    ]) {
+      const x = 64
+      const w = Math.ceil((inputs * outputs) / 4) * 16
+      cross(`matrix ${name}`, x + w + outputs * 4, fill, (run, at) =>
+        run.matrixVector(at + x, at, at + x + w, inputs, outputs),
+      )
+    }
+  }
+})
+
+test('the whole system runs on the twins, and the parties may differ', async () => {
+  const b = new NetworkBuilder([1, 6, 6])
+  const geometry = {
+    kind: 'conv',
+    input: [1, 6, 6],
+    output: [2, 4, 4],
+    kernel: [3, 3],
+    strides: [1, 1],
+    pads: [0, 0, 0, 0],
+    dilations: [1, 1],
+    groups: 1,
+  } as const
+  b.linear(
+    'conv',
+    geometry,
+    Float64Array.from({ length: 18 }, (_, i) => Math.sin(i)),
+    new Float64Array(32).fill(0.1),
+  )
+  b.relu('relu')
+  b.reshape([32])
+  b.linear(
+    'fc',
+    { kind: 'dense', inputs: 32, outputs: 3 },
+    Float64Array.from({ length: 96 }, (_, i) => Math.cos(i)),
+    new Float64Array(3),
+  )
+  const network = b.finish()
+  const model = compileNetwork(network, checkCard({ input: { kind: 'tensor', range: [-1, 1] } }, [1, 6, 6], 3))
+  const parties = new TwoParties(model)
+  const input = quantiseInput(
+    parties.plan,
+    Float64Array.from({ length: 36 }, (_, i) => Math.sin(3 * i)),
+  )
+  const expected = runReference(parties.plan, model.secret, input)
+  const bundles = await parties.prepare(2)
+  useKernels(scalarKernels)
+  try {
+    assert.deepEqual((await parties.infer(bundles[0], input)).outputs, expected)
+  } finally {
+    useKernels(undefined)
+  }
+  assert.deepEqual((await parties.infer(bundles[1], input)).outputs, expected)
+})
