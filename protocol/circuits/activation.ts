@@ -1,10 +1,10 @@
 /**
  * The circuit of a garbled stage: y = yS + yC mod 2^k, requantised by an arithmetic shift, the largest of a window,
- * ReLU, saturation, and the re-sharing f - r mod 2^k'. Max-pooling comes before ReLU because they commute and one
- * ReLU then serves a whole window. MiniONN sections 5.2 and 5.3.
+ * ReLU, saturation. Max-pooling comes before ReLU because they commute and one ReLU then serves a whole window. MiniONN
+ * sections 5.2 and 5.3; the paper re-shares inside the circuit, here garbling/projection.ts does, for no AND gate.
  */
 
-import { add, any, maximum, subtract } from './arithmetic.js'
+import { add, any, maximum } from './arithmetic.js'
 import { type Circuit, CircuitBuilder, type Wire, ZERO } from './builder.js'
 
 export interface ActivationShape {
@@ -19,17 +19,15 @@ export interface ActivationShape {
   readonly saturate: boolean
   /** k: ring of the window's shares. */
   readonly ringIn: number
-  /** k': ring of the result's shares. */
-  readonly ringOut: number
 }
 
 /**
- * Garbler inputs: window * ringIn bits of yS. Evaluator inputs: window * ringIn bits of yC, then ringOut bits of r.
- * Outputs: ringOut bits of f(y) - r, to be decoded by the garbler only.
+ * Garbler inputs: window * ringIn bits of yS. Evaluator inputs: window * ringIn bits of yC. Outputs: the bits of f(y),
+ * least significant first, with the sign last where there is one; activationWeights() says what each counts for.
  */
 export function activationCircuit(shape: ActivationShape): Circuit {
-  const { window, ringIn, ringOut, shift } = shape
-  const c = new CircuitBuilder(window * ringIn, window * ringIn + ringOut)
+  const { window, ringIn, shift } = shape
+  const c = new CircuitBuilder(window * ringIn, window * ringIn)
   let layer = Array.from({ length: window }, (_, i) =>
     add(c, c.garbler(i * ringIn, ringIn), c.evaluator(i * ringIn, ringIn)).slice(shift),
   )
@@ -39,33 +37,29 @@ export function activationCircuit(shape: ActivationShape): Circuit {
     if (layer.length % 2 === 1) next.push(layer[layer.length - 1])
     layer = next
   }
-  const value = shape.relu ? relu(c, layer[0], shape) : signed(c, layer[0], shape)
-  return c.build(subtract(c, value, c.evaluator(window * ringIn, ringOut)))
+  return c.build(shape.relu ? relu(c, layer[0], shape) : signed(c, layer[0], shape))
 }
 
-function relu(c: CircuitBuilder, value: readonly Wire[], { bits, saturate, ringOut }: ActivationShape): Wire[] {
+/** What each output bit adds to the value: powers of two, and the sign's negative one. */
+export function activationWeights({ relu, bits, ringIn, shift }: ActivationShape): number[] {
+  const magnitude = Math.min(bits, ringIn - shift - 1)
+  const weights = Array.from({ length: magnitude }, (_, i) => 2 ** i)
+  return relu ? weights : [...weights, -(2 ** magnitude)]
+}
+
+function relu(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: ActivationShape): Wire[] {
   const positive = c.not(value[value.length - 1])
   const magnitude = value.slice(0, -1)
   const over = saturate ? any(c, magnitude.slice(bits)) : ZERO
-  const kept = magnitude.slice(0, bits).map((wire) => c.and(positive, c.or(wire, over)))
-  return pad(kept, ringOut, ZERO)
+  return magnitude.slice(0, bits).map((wire) => c.and(positive, c.or(wire, over)))
 }
 
-function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate, ringOut }: ActivationShape): Wire[] {
+function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: ActivationShape): Wire[] {
   const sign = value[value.length - 1]
   const magnitude = value.slice(0, -1)
-  const over = saturate
-    ? any(
-        c,
-        magnitude.slice(bits).map((wire) => c.xor(wire, sign)),
-      )
-    : ZERO
-  const kept = magnitude.slice(0, bits).map((wire) => c.mux(over, c.not(sign), wire))
-  return pad(kept, ringOut, sign)
-}
-
-function pad(bits: readonly Wire[], length: number, fill: Wire): Wire[] {
-  return Array.from({ length }, (_, i) => bits[i] ?? fill)
+  const beyond = magnitude.slice(bits).map((wire) => c.xor(wire, sign))
+  const over = saturate ? any(c, beyond) : ZERO
+  return [...magnitude.slice(0, bits).map((wire) => c.mux(over, c.not(sign), wire)), sign]
 }
 
 /** What activationCircuit computes on one window, on signed integers: the reference semantics. */

@@ -2,28 +2,18 @@
  * Two's complement arithmetic on wires, least significant first. One AND per carry
  * (Kolesnikov, Sadeghi, Schneider, CANS 2009, section 3).
  */
-import { type CircuitBuilder, ONE, type Wire, ZERO } from './builder.js'
+import { type CircuitBuilder, type Wire, ZERO } from './builder.js'
 
-/** (a + b + carryIn) mod 2^n for n-bit a and b: n - 1 ANDs. */
-export function add(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[], carryIn: Wire = ZERO): Wire[] {
+/** (a + b) mod 2^n for n-bit a and b: n - 1 ANDs. */
+export function add(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
   const sum: Wire[] = []
-  let carry = carryIn
+  let carry = ZERO
   for (let i = 0; i < a.length; i++) {
     const ac = c.xor(a[i], carry)
     sum.push(c.xor(ac, b[i]))
     if (i < a.length - 1) carry = c.xor(carry, c.and(ac, c.xor(b[i], carry)))
   }
   return sum
-}
-
-/** (a - b) mod 2^n for n-bit a and b: n - 1 ANDs. */
-export function subtract(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
-  return add(
-    c,
-    a,
-    b.map((wire) => c.not(wire)),
-    ONE,
-  )
 }
 
 /** 1 when a > b as signed n-bit numbers: n ANDs. */

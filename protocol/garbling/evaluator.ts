@@ -2,9 +2,9 @@
  * The evaluator of half-gates (Zahur, Rosulek, Evans, EUROCRYPT 2015), chunk by chunk, gate by gate as tables arrive.
  */
 import { Arena } from '../kernels/arena.js'
-import { outputColours } from './garbler.js'
+import { outputColours, projectionTweak } from './garbler.js'
 import type { ChunkCipher } from './hash.js'
-import { GateKind, INSTRUCTION_WORDS, LABEL_BYTES, type Program } from './program.js'
+import { GateKind, INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
 
 export class Evaluator {
   readonly #program: Program
@@ -71,5 +71,27 @@ export class Evaluator {
   /** Colours of the active output labels, [output][instance], one bit a byte. */
   outputColours(): Uint8Array {
     return outputColours(this.#program, this.#arena, this.#wires, this.instances, false)
+  }
+
+  /**
+   * The evaluator's half of the projection: per instance the sum of the hashes of its active labels, mod 2^32. Where a
+   * colour is 1 the garbler's correction must be added.
+   */
+  project(cipher: ChunkCipher): Uint32Array {
+    const { outputs, circuit } = this.#program
+    const n = this.instances
+    const array = n * LABEL_BYTES
+    const sums = new Uint32Array(n)
+    const wire = (o: number) => this.#wires + outputs[Math.min(o, outputs.length - 1)].slot * array
+    for (let pair = 0; pair < outputs.length; pair += 2) {
+      const tweak = projectionTweak(circuit.andGates, pair, n)
+      this.#arena.run.evaluateKeys(wire(pair), wire(pair + 1), tweak, this.#keys, array)
+      cipher.encrypt(this.#arena.u8(this.#keys, 2 * array), this.#arena.u8(this.#hash, 2 * array))
+      const keys = this.#arena.u32(this.#keys, 2 * n * LABEL_WORDS)
+      const hash = this.#arena.u32(this.#hash, 2 * n * LABEL_WORDS)
+      const count = Math.min(2, outputs.length - pair) * n
+      for (let i = 0; i < count; i++) sums[i % n] += hash[i * LABEL_WORDS] ^ keys[i * LABEL_WORDS]
+    }
+    return sums
   }
 }

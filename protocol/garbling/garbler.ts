@@ -44,19 +44,16 @@ export class Garbler {
   }
 
   /**
-   * Takes the zero labels of the inputs, [wire][instance][16 bytes], and the garbler's input bits, one byte each,
-   * [wire][instance]. Returns the garbler's active labels.
+   * Takes the garbler's active labels and the evaluator's zero labels, [wire][instance][16 bytes], and the garbler's
+   * input bits, one byte each, [wire][instance]. The active labels are public: the zero label of a wire is set to
+   * active xor bit * delta, which is as uniform as choosing it first, and nothing needs to be sent.
    */
-  setInputs(garbler: Uint8Array, evaluator: Uint32Array, bits: Uint8Array): Uint8Array {
+  setInputs(garbler: Uint8Array, evaluator: Uint32Array, bits: Uint8Array): void {
     const arena = this.#arena
-    // Activated in place, copied out, and put back.
     arena.u8(this.#wires, garbler.length).set(garbler)
     arena.u8(this.#bits, bits.length).set(bits)
     arena.run.activate(this.#wires, this.#bits, this.#delta, bits.length)
-    const active = arena.u8(this.#wires, garbler.length).slice()
-    arena.u8(this.#wires, garbler.length).set(garbler)
     arena.u32(this.#wires + garbler.length, evaluator.length).set(evaluator)
-    return active
   }
 
   /**
@@ -98,6 +95,50 @@ export class Garbler {
   outputColours(): Uint8Array {
     return outputColours(this.#program, this.#arena, this.#wires, this.instances, true)
   }
+
+  /**
+   * Projects the output bits to shares mod 2^32 of their weighted sum (projection.ts): writes one correction per output
+   * and instance, [output][instance], and returns the garbler's shares.
+   */
+  project(cipher: ChunkCipher, weights: readonly number[], corrections: Uint32Array): Uint32Array {
+    const { outputs, circuit } = this.#program
+    const { run } = this.#arena
+    const n = this.instances
+    const array = n * LABEL_BYTES
+    const shares = new Uint32Array(n)
+    const wire = (o: number) => this.#wires + outputs[Math.min(o, outputs.length - 1)].slot * array
+    for (let pair = 0; pair < outputs.length; pair += 2) {
+      const tweak = projectionTweak(circuit.andGates, pair, n)
+      run.garbleKeys(wire(pair), wire(pair + 1), this.#delta, 0, 0, tweak, this.#keys, array)
+      cipher.encrypt(this.#arena.u8(this.#keys, 4 * array), this.#arena.u8(this.#hash, 4 * array))
+      const keys = this.#arena.u32(this.#keys, 4 * n * LABEL_WORDS)
+      const hash = this.#arena.u32(this.#hash, 4 * n * LABEL_WORDS)
+      for (let o = pair; o < Math.min(pair + 2, outputs.length); o++) {
+        const labels = this.#arena.u32(wire(o), n * LABEL_WORDS)
+        const flip = Number(outputs[o].negated)
+        const zeroAt = (o - pair) * 2 * n
+        for (let i = 0; i < n; i++) {
+          const at = (zeroAt + i) * LABEL_WORDS
+          const other = at + n * LABEL_WORDS
+          const zero = hash[at] ^ keys[at]
+          const one = hash[other] ^ keys[other]
+          const colour = labels[i * LABEL_WORDS] & 1
+          const [first, second] = colour === 0 ? [zero, one] : [one, zero]
+          // The label of colour 0 stands for this bit.
+          const bit = colour ^ flip
+          const weight = weights[o]
+          shares[i] -= first - bit * weight
+          corrections[o * n + i] = first - second + (1 - 2 * bit) * weight
+        }
+      }
+    }
+    return shares
+  }
+}
+
+/** Tweak of a pair of outputs: behind those of all AND gates. */
+export function projectionTweak(andGates: number, pair: number, instances: number): number {
+  return 2 * (andGates + pair / 2) * instances
 }
 
 /** Colour bits of the output labels; a garbler's include the negations, an evaluator's do not. */

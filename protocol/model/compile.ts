@@ -352,7 +352,6 @@ function chooseRange(question: RangeQuestion): Choice {
         bits,
         saturate,
         ringIn: question.ring,
-        ringOut: nextRing,
       }
       const cost = question.instances * activationCircuit(shape).andGates + question.nextWindows * (nextRing - 1)
       choices.push({ bits, saturate, range: outRange, next, nextRing, cost })

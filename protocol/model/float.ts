@@ -1,7 +1,7 @@
 /**
  * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
  */
-import { convolutionTaps, type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
+import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
 import type { ActivationLayer, LinearLayer, Network } from './layers.js'
 
 function meanPool(g: PoolGeometry, x: Float64Array): Float64Array {
@@ -25,13 +25,29 @@ function applyFloat(g: LinearGeometry, weights: Float64Array, x: Float64Array): 
     }
     return out
   }
-  const [, height, width] = g.output
-  for (let n = 0; n < out.length; n++) {
-    let sum = 0
-    convolutionTaps(g, Math.floor(n / (height * width)), Math.floor(n / width) % height, n % width, (input, weight) => {
-      sum += x[input] * weights[weight]
-    })
-    out[n] = sum
+  const [channels, height, width] = g.input
+  const [filters, outHeight, outWidth] = g.output
+  const [kh, kw] = g.kernel
+  const [sy, sx] = g.strides
+  const perGroup = channels / g.groups
+  for (let m = 0; m < filters; m++) {
+    for (let c = 0; c < perGroup; c++) {
+      const image = (Math.floor((m * g.groups) / filters) * perGroup + c) * height * width
+      for (let t = 0; t < kh * kw; t++) {
+        const w = weights[(m * perGroup + c) * kh * kw + t]
+        const dy = Math.floor(t / kw) * g.dilations[0] - g.pads[0]
+        const dx = (t % kw) * g.dilations[1] - g.pads[1]
+        const from = Math.max(0, Math.ceil(-dx / sx))
+        const to = Math.min(outWidth, Math.floor((width - 1 - dx) / sx) + 1)
+        for (let oy = 0; oy < outHeight; oy++) {
+          const y = oy * sy + dy
+          if (y < 0 || y >= height) continue
+          const source = image + y * width + dx
+          const target = (m * outHeight + oy) * outWidth
+          for (let ox = from; ox < to; ox++) out[target + ox] += w * x[source + ox * sx]
+        }
+      }
+    }
   }
   return out
 }

@@ -161,7 +161,6 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
     bits: a.bits,
     saturate: a.saturate,
     ringIn,
-    ringOut: plan.stages[i + 1].ring,
   }
 }
 

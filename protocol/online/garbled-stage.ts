@@ -1,15 +1,15 @@
 /**
  * One garbled stage over the wire, both sides next to each other: oblivious transfer of the evaluator's labels, then
- * chunk by chunk the garbler's active labels and the tables, streamed while later chunks are still being garbled.
+ * the tables, chunk by chunk, streamed while later chunks are still being garbled, and the corrections that turn the
+ * outputs into shares. The garbler's own active labels come from a public stream (garbler.ts).
  */
 
-import { type ActivationShape, activationCircuit } from '../circuits/activation.js'
+import { type ActivationShape, activationCircuit, activationWeights } from '../circuits/activation.js'
 import { argmaxCircuit } from '../circuits/argmax.js'
 import { Evaluator } from '../garbling/evaluator.js'
 import { Garbler } from '../garbling/garbler.js'
 import type { HashKeys } from '../garbling/hash.js'
 import {
-  CHUNK_INSTANCES,
   chunkSizes,
   compileProgram,
   gatesPerFrame,
@@ -17,9 +17,11 @@ import {
   LABEL_WORDS,
   type Program,
 } from '../garbling/program.js'
+import { applyCorrections, packCorrections, projectionBytes } from '../garbling/projection.js'
 import { BULK_FRAME_BYTES } from '../limits.js'
 import { activationInputs, activationShape, type Plan, stageSizes } from '../model/plan.js'
 import type { Prg } from '../random.js'
+import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { correctionBytes, type OtReceiver, type OtSender, otBatches } from '../transfer/softspoken.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 
@@ -31,8 +33,8 @@ export interface GarbledStage {
   readonly inputs: Int32Array
   readonly window: number
   readonly ringIn: number
-  /** Bits of the mask of the next input; 0 for argmax, which has no next stage. */
-  readonly ringOut: number
+  /** How the outputs become shares of the next stage's input; undefined for argmax, whose label the client decodes. */
+  readonly projection: { readonly weights: readonly number[]; readonly ring: number } | undefined
 }
 
 /** The stages to garble for a plan: one per activation, and argmax where only the label is revealed. */
@@ -47,7 +49,7 @@ export function garbledStages(plan: Plan): GarbledStage[] {
         inputs: activationInputs(s),
         window: shape.window,
         ringIn: shape.ringIn,
-        ringOut: shape.ringOut,
+        projection: { weights: activationWeights(shape), ring: plan.stages[i + 1].ring },
       },
     ]
   })
@@ -60,7 +62,7 @@ export function garbledStages(plan: Plan): GarbledStage[] {
       inputs: Int32Array.from({ length: classes }, (_, i) => i),
       window: classes,
       ringIn,
-      ringOut: 0,
+      projection: undefined,
     })
   }
   return stages
@@ -71,25 +73,23 @@ export function transferCount(stage: GarbledStage): number {
   return stage.program.circuit.evaluatorInputs * stage.instances
 }
 
-/** Exact payload bytes of a stage: corrections and colours up; labels and tables down. */
+/** Exact payload bytes of a stage: OT corrections and shares up; tables and projections, or argmax's colours, down. */
 export function stageBytes(stage: GarbledStage): { up: number; down: number; andGates: number } {
   const { circuit } = stage.program
   const andGates = circuit.andGates * stage.instances
-  const corrections = otBatches(transferCount(stage)).reduce((sum, count) => sum + correctionBytes(count), 0)
-  const argmax = stage.ringOut === 0
+  const transfers = otBatches(transferCount(stage)).reduce((sum, count) => sum + correctionBytes(count), 0)
+  const tables = andGates * 2 * LABEL_BYTES
+  if (stage.projection === undefined) return { up: transfers, down: tables + coloursBytes(stage), andGates }
+  const { ring } = stage.projection
   return {
-    up: corrections + (argmax ? 0 : coloursBytes(stage)),
-    down:
-      circuit.garblerInputs * stage.instances * LABEL_BYTES +
-      andGates * 2 * LABEL_BYTES +
-      (argmax ? coloursBytes(stage) : 0),
+    up: transfers + packedBytes(stage.instances, ring),
+    down: tables + projectionBytes(circuit.outputs.length, stage.instances, ring),
     andGates,
   }
 }
 
 function coloursBytes(stage: GarbledStage): number {
-  const outputs = stage.program.circuit.outputs.length
-  return chunkSizes(stage.instances).reduce((sum, size) => sum + Math.ceil((outputs * size) / 8), 0)
+  return Math.ceil((stage.program.circuit.outputs.length * stage.instances) / 8)
 }
 
 /** Bits of y's share in wire order, one byte each: [wire][instance] of the chunk starting at `first`. */
@@ -106,19 +106,15 @@ function windowBits(stage: GarbledStage, share: Uint32Array, first: number, size
 }
 
 /** The evaluator's choice bits of a whole stage, chunk after chunk, packed in words for the OT batches. */
-export function choiceBits(stage: GarbledStage, share: Uint32Array, mask: Uint32Array): Uint32Array {
+export function choiceBits(stage: GarbledStage, share: Uint32Array): Uint32Array {
   const total = otBatches(transferCount(stage)).reduce((sum, count) => sum + count, 0)
   const words = new Uint32Array(total / 32)
   let at = 0
-  for (let first = 0; first < stage.instances; first += CHUNK_INSTANCES) {
-    const size = Math.min(CHUNK_INSTANCES, stage.instances - first)
-    for (const bit of windowBits(stage, share, first, size)) {
-      words[at >>> 5] |= bit << (at & 31)
-      at++
-    }
-    for (let bit = 0; bit < stage.ringOut; bit++) {
-      for (let i = 0; i < size; i++, at++) words[at >>> 5] |= ((mask[first + i] >>> bit) & 1) << (at & 31)
-    }
+  let first = 0
+  for (const size of chunkSizes(stage.instances)) {
+    const bits = windowBits(stage, share, first, size)
+    for (let i = 0; i < bits.length; i++, at++) words[at >>> 5] |= bits[i] << (at & 31)
+    first += size
   }
   return words
 }
@@ -154,7 +150,10 @@ export async function sendLabels(frames: Frames, ot: OtSender, stage: GarbledSta
   return labels
 }
 
-/** Garbler: streams labels and tables of a stage; resolves to the zero colours of the outputs, one array a chunk. */
+/**
+ * Garbler: streams the tables of a stage. Resolves to its shares of the outputs, mod 2^32, having sent the corrections;
+ * for argmax to nothing, having sent what decodes the label.
+ */
 export async function garbleStage(
   frames: Frames,
   stage: GarbledStage,
@@ -163,10 +162,12 @@ export async function garbleStage(
   share: Uint32Array,
   hash: HashKeys,
   labels: Prg,
-): Promise<Uint8Array[]> {
-  const { program } = stage
-  const { garblerInputs, evaluatorInputs } = program.circuit
-  const colours: Uint8Array[] = []
+): Promise<Uint32Array> {
+  const { program, projection } = stage
+  const { garblerInputs, evaluatorInputs, outputs } = program.circuit
+  const shares = new Uint32Array(stage.instances)
+  const corrections = new Uint32Array(projection === undefined ? 0 : outputs.length * stage.instances)
+  let colours: Uint8Array = new Uint8Array(0)
   let garbler: Garbler | undefined
   let first = 0
   try {
@@ -175,30 +176,41 @@ export async function garbleStage(
         garbler?.release()
         garbler = new Garbler(program, ot.delta, size, gatesPerFrame(size, BULK_FRAME_BYTES))
       }
-      const zero = labels.bytes(garblerInputs * size * LABEL_BYTES)
+      const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
       const offset = first * evaluatorInputs * LABEL_WORDS
-      const own = evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
-      const active = garbler.setInputs(zero, own, windowBits(stage, share, first, size))
-      await frames.send(FrameType.labels, active)
-      for (const tables of garbler.garble(hash.next())) await frames.send(FrameType.tables, tables)
-      colours.push(garbler.outputColours())
+      const theirs = evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
+      garbler.setInputs(active, theirs, windowBits(stage, share, first, size))
+      const cipher = hash.next()
+      for (const tables of garbler.garble(cipher)) await frames.send(FrameType.tables, tables)
+      if (projection === undefined) {
+        colours = garbler.outputColours()
+      } else {
+        const chunk = corrections.subarray(first * outputs.length, (first + size) * outputs.length)
+        shares.set(garbler.project(cipher, projection.weights, chunk), first)
+      }
       first += size
     }
   } finally {
     garbler?.release()
   }
-  return colours
+  if (projection === undefined) await frames.send(FrameType.colours, packBits(Uint32Array.from(colours), 1))
+  else await frames.send(FrameType.projections, packCorrections(corrections, projection.ring))
+  return shares
 }
 
-/** Evaluator: evaluates a stage as it streams in; resolves to the colours of the outputs, one array a chunk. */
+/**
+ * Evaluator: evaluates a stage as it streams in. Resolves to its shares of the outputs, mod 2^32; for argmax to the label.
+ */
 export async function evaluateStage(
   frames: Frames,
   stage: GarbledStage,
   evaluatorLabels: Uint32Array,
   hash: HashKeys,
-): Promise<Uint8Array[]> {
-  const { program } = stage
-  const { garblerInputs, evaluatorInputs, andGates } = program.circuit
+  labels: Prg,
+): Promise<Uint32Array> {
+  const { program, projection } = stage
+  const { garblerInputs, evaluatorInputs, andGates, outputs } = program.circuit
+  const sums: Uint32Array[] = []
   const colours: Uint8Array[] = []
   let evaluator: Evaluator | undefined
   let first = 0
@@ -209,7 +221,7 @@ export async function evaluateStage(
         evaluator?.release()
         evaluator = new Evaluator(program, size, perFrame)
       }
-      const active = await frames.receive(FrameType.labels, garblerInputs * size * LABEL_BYTES)
+      const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
       const offset = first * evaluatorInputs * LABEL_WORDS
       evaluator.setInputs(active, evaluatorLabels.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS))
       const cipher = hash.next()
@@ -218,43 +230,19 @@ export async function evaluateStage(
         evaluator.advance(cipher, await frames.receive(FrameType.tables, bytes))
       }
       colours.push(evaluator.outputColours())
+      if (projection !== undefined) sums.push(evaluator.project(cipher))
       first += size
     }
   } finally {
     evaluator?.release()
   }
-  return colours
-}
-
-/** Sends colours, one bit each. */
-export async function sendColours(frames: Frames, colours: readonly Uint8Array[]): Promise<void> {
-  const packed = colours.map((bits) => {
-    const out = new Uint8Array(Math.ceil(bits.length / 8))
-    for (let i = 0; i < bits.length; i++) out[i >>> 3] |= bits[i] << (i & 7)
-    return out
-  })
-  await frames.send(FrameType.colours, Buffer.concat(packed))
-}
-
-/** Receives the other side's colours and decodes the outputs with one's own: one number an instance. */
-export async function receiveOutputs(
-  frames: Frames,
-  stage: GarbledStage,
-  own: readonly Uint8Array[],
-): Promise<Uint32Array> {
-  const packed = await frames.receive(FrameType.colours, coloursBytes(stage))
-  const outputs = stage.program.circuit.outputs.length
-  const values = new Uint32Array(stage.instances)
-  let at = 0
-  let first = 0
-  for (const bits of own) {
-    const size = bits.length / outputs
-    for (let n = 0; n < bits.length; n++) {
-      const bit = bits[n] ^ ((packed[at + (n >>> 3)] >>> (n & 7)) & 1)
-      values[first + (n % size)] |= bit << Math.floor(n / size)
-    }
-    at += Math.ceil(bits.length / 8)
-    first += size
+  if (projection === undefined) {
+    const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs.length, 1)
+    return Uint32Array.of(theirs.reduce((label, colour, bit) => label | ((colour ^ colours[0][bit]) << bit), 0))
   }
-  return values
+  const packed = await frames.receive(
+    FrameType.projections,
+    projectionBytes(outputs.length, stage.instances, projection.ring),
+  )
+  return applyCorrections(sums, colours, packed, outputs.length, projection.ring)
 }

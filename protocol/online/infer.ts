@@ -9,15 +9,15 @@
  *   OT corrections of stage 0           ->
  *   per garbled stage i:
  *     OT corrections of stage i + 1     ->      (while stage i is evaluated)
- *                                       <-      labels and tables of stage i
- *     colours of f(y) - r_{i+1}         ->      decodes: the host alone learns f(y) - r_{i+1}
+ *                                       <-      tables of stage i, corrections of its projection: both hold shares of f(y)
+ *     its share less r_{i+1}            ->      adds its own: f(y) - r_{i+1}, which the host alone learns
  *                                       <-      the share of the outputs, or argmax and its colours
  *
  * The client burns its half of the bundle durably before it calls in here.
  */
 import { MinionnError } from '../errors.js'
 import { HashKeys } from '../garbling/hash.js'
-import type { Plan } from '../model/plan.js'
+import { type Plan, stageSizes } from '../model/plan.js'
 import { argmax, stageLinear } from '../model/reference.js'
 import type { HostedModel } from '../model/weights.js'
 import {
@@ -30,7 +30,7 @@ import {
 } from '../offline/bundle.js'
 import { Prg, randomSeed, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
-import { reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
+import { addInto, reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
 import { OtReceiver, OtSender } from '../transfer/softspoken.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { InferAccept, InferRequest } from '../wire/messages.js'
@@ -41,8 +41,6 @@ import {
   garbledStages,
   garbleStage,
   receiveLabels,
-  receiveOutputs,
-  sendColours,
   sendLabels,
 } from './garbled-stage.js'
 
@@ -71,6 +69,9 @@ export class OtSessions<T> {
     return this.#idle.size
   }
 }
+
+/** Domain of the stream of the host's active labels, beside the hash keys of the same public seed. */
+const HOST_LABELS = 1
 
 /** Idle OT sessions a host keeps for one connection; each holds 512 seeds. */
 const MAX_IDLE_OT_SESSIONS = 4
@@ -108,27 +109,30 @@ export async function inferAsClient(
   }
   const ot = accept.resumed && kept !== undefined ? kept.session : await OtReceiver.setup(frames)
   const hash = new HashKeys(accept.hashSeed)
+  const hostLabels = new Prg(accept.hashSeed, HOST_LABELS)
   const stages = stagesOf(plan)
 
-  const { ring } = plan.stages[0]
-  const masked = reduceInto(subtractInto(Uint32Array.from(input), inputMask(plan, bundle.seed, 0)), ring)
-  await frames.send(FrameType.maskedInput, packBits(masked, ring))
-
-  const requestLabels = (i: number) => {
-    const mask = stages[i].ringOut === 0 ? new Uint32Array(0) : inputMask(plan, bundle.seed, i + 1)
-    return receiveLabels(frames, ot, stages[i], choiceBits(stages[i], clientShare(plan, bundle, i), mask))
+  /** Sends a value less the mask of stage i's input. */
+  const sendMasked = async (value: Uint32Array, i: number) => {
+    const { ring } = plan.stages[i]
+    const masked = reduceInto(subtractInto(value, inputMask(plan, bundle.seed, i)), ring)
+    await frames.send(FrameType.masked, packBits(masked, ring))
   }
+  await sendMasked(Uint32Array.from(input), 0)
+
+  const requestLabels = (i: number) =>
+    receiveLabels(frames, ot, stages[i], choiceBits(stages[i], clientShare(plan, bundle, i)))
   let labels = stages.length > 0 ? await requestLabels(0) : undefined
   let label: number | undefined
   for (let i = 0; i < stages.length; i++) {
     // OT never waits for x: the next stage's runs while this one is evaluated.
-    const [colours, next] = await Promise.all([
-      evaluateStage(frames, stages[i], labels!, hash),
+    const [shares, next] = await Promise.all([
+      evaluateStage(frames, stages[i], labels!, hash, hostLabels),
       i + 1 < stages.length ? requestLabels(i + 1) : undefined,
     ])
     labels = next
-    if (stages[i].ringOut > 0) await sendColours(frames, colours)
-    else label = (await receiveOutputs(frames, stages[i], colours))[0]
+    if (stages[i].projection === undefined) label = shares[0]
+    else await sendMasked(shares, i + 1)
     progress((i + 1) / (stages.length + 1))
   }
 
@@ -177,13 +181,17 @@ export async function inferAsServer(
   await frames.sendControl(InferAccept, { otSession, resumed: kept !== undefined, hashSeed })
   const ot = kept ?? (await OtSender.setup(frames))
   const hash = new HashKeys(hashSeed)
-  const zeroLabels = new Prg(randomSeed())
+  const labels = new Prg(hashSeed, HOST_LABELS)
   const { plan } = model.published.manifest
   const stages = stagesOf(plan)
 
-  const { ring } = plan.stages[0]
-  const inputCount = plan.input.shape.reduce((product, dim) => product * dim, 1)
-  let share = unpackBits(await frames.receive(FrameType.maskedInput, packedBytes(inputCount, ring)), inputCount, ring)
+  /** The client's share of stage i's input, less its mask. */
+  const receiveMasked = async (i: number) => {
+    const { ring } = plan.stages[i]
+    const size = stageSizes(plan.stages[i]).input
+    return unpackBits(await frames.receive(FrameType.masked, packedBytes(size, ring)), size, ring)
+  }
+  let share = await receiveMasked(0)
   let evaluatorZero = stages.length > 0 ? await sendLabels(frames, ot, stages[0]) : undefined
   for (let i = 0; i < plan.stages.length; i++) {
     const y = serverShare(model, bundle, i, share)
@@ -192,10 +200,10 @@ export async function inferAsServer(
       await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
       break
     }
-    const colours = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, zeroLabels)
+    const own = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, labels)
     evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot, stages[i + 1]) : undefined
-    if (stage.ringOut > 0) share = await receiveOutputs(frames, stage, colours)
-    else await sendColours(frames, colours)
+    if (stage.projection !== undefined)
+      share = reduceInto(addInto(own, await receiveMasked(i + 1)), stage.projection.ring)
   }
   if (sessions.size < MAX_IDLE_OT_SESSIONS) sessions.put(otSession, ot)
 }

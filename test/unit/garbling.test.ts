@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { type ActivationShape, activate, activationCircuit } from '../../protocol/circuits/activation.js'
+import {
+  type ActivationShape,
+  activate,
+  activationCircuit,
+  activationWeights,
+} from '../../protocol/circuits/activation.js'
 import { argmaxCircuit, labelBits } from '../../protocol/circuits/argmax.js'
 import { type Circuit, evaluatePlain } from '../../protocol/circuits/builder.js'
 import { Evaluator } from '../../protocol/garbling/evaluator.js'
 import { Garbler } from '../../protocol/garbling/garbler.js'
 import { HashKeys } from '../../protocol/garbling/hash.js'
 import { compileProgram, gatesPerFrame, tableBytes } from '../../protocol/garbling/program.js'
+import { applyCorrections, packCorrections, projectionBytes } from '../../protocol/garbling/projection.js'
 
 const bits = (value: number, count: number) =>
   Array.from({ length: count }, (_, i) => Math.floor((value < 0 ? value + 2 ** count : value) / 2 ** i) % 2)
@@ -15,29 +21,33 @@ const number = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum +
 const mod = (value: number, ring: number) => ((value % 2 ** ring) + 2 ** ring) % 2 ** ring
 const randomBelow = (limit: number) => Math.floor((randomBytes(6).readUIntBE(0, 6) / 2 ** 48) * limit)
 
-/** Garbles and evaluates `instances` of a circuit; inputs [wire][instance]. Returns decoded outputs [output][instance]. */
+/**
+ * Garbles and evaluates `instances` of a circuit; inputs [wire][instance]. Returns decoded outputs [output][instance], and
+ * the two sides' shares of the weighted sum of the outputs mod 2^ring.
+ */
 function garbled(
   circuit: Circuit,
   garblerBits: number[][],
   evaluatorBits: number[][],
   bytesPerFrame: number,
-): number[][] {
+  weights: readonly number[] = [],
+  ring = 32,
+): { outputs: number[][]; sums: number[] } {
   const program = compileProgram(circuit)
   const instances = garblerBits[0].length
   const delta = new Uint32Array(new Uint8Array(randomBytes(16)).buffer)
   delta[0] |= 1
-  const zero = (wires: number) => new Uint32Array(new Uint8Array(randomBytes(wires * instances * 16)).buffer)
-  const flat = (values: number[][]) => Uint8Array.from(values.flat())
-  const active = (labels: Uint32Array, values: number[][]) =>
-    labels.map((word, i) => (values[Math.floor(i / 4 / instances)][(i >>> 2) % instances] ? word ^ delta[i & 3] : word))
-  const g = zero(circuit.garblerInputs)
-  const e = zero(circuit.evaluatorInputs)
+  const random = (wires: number) => new Uint32Array(new Uint8Array(randomBytes(wires * instances * 16)).buffer)
+  const zero = random(circuit.evaluatorInputs)
+  const active = zero.map((word, i) =>
+    evaluatorBits[Math.floor(i / 4 / instances)][(i >>> 2) % instances] ? word ^ delta[i & 3] : word,
+  )
   const perFrame = gatesPerFrame(instances, bytesPerFrame)
   const garbler = new Garbler(program, delta, instances, perFrame)
   const evaluator = new Evaluator(program, instances, perFrame)
-  const own = garbler.setInputs(new Uint8Array(g.buffer), e, flat(garblerBits))
-  assert.deepEqual(new Uint32Array(own.buffer), active(g, garblerBits))
-  evaluator.setInputs(own, active(e, evaluatorBits))
+  const own = new Uint8Array(random(circuit.garblerInputs).buffer)
+  garbler.setInputs(own, zero, Uint8Array.from(garblerBits.flat()))
+  evaluator.setInputs(own, active)
   const seed = randomBytes(16)
   const cipher = new HashKeys(seed).next()
   const same = new HashKeys(seed).next()
@@ -49,11 +59,22 @@ function garbled(
   assert.equal(bytes, tableBytes(circuit, instances))
   const zeroColours = garbler.outputColours()
   const colours = evaluator.outputColours()
+  const count = circuit.outputs.length
+  let sums: number[] = []
+  if (weights.length > 0) {
+    const corrections = new Uint32Array(count * instances)
+    const shares = garbler.project(cipher, weights, corrections)
+    const packed = packCorrections(corrections, ring)
+    assert.equal(packed.length, projectionBytes(count, instances, ring))
+    const others = applyCorrections([evaluator.project(same)], [colours], packed, count, ring)
+    sums = [...shares].map((share, i) => mod(share + others[i], ring))
+  }
   garbler.release()
   evaluator.release()
-  return circuit.outputs.map((_, o) =>
+  const outputs = circuit.outputs.map((_, o) =>
     Array.from({ length: instances }, (_, i) => zeroColours[o * instances + i] ^ colours[o * instances + i]),
   )
+  return { outputs, sums }
 }
 
 const column = (rows: number[][], i: number) => rows.map((row) => row[i])
@@ -61,8 +82,10 @@ const columns = (instances: number[][]) => instances[0].map((_, w) => instances.
 
 function checkActivation(shape: ActivationShape, expectedAnds: number): void {
   const circuit = activationCircuit(shape)
+  const weights = activationWeights(shape)
   assert.equal(circuit.andGates, expectedAnds, `AND gates of ${JSON.stringify(shape)}`)
-  const { window, ringIn, ringOut } = shape
+  assert.equal(circuit.outputs.length, weights.length)
+  const { window, ringIn } = shape
   const half = 2 ** (ringIn - 1)
   // Without saturation the plan proves the range, so the test keeps to it.
   const limit = shape.saturate ? half : Math.min(half, 2 ** (shape.bits + shape.shift))
@@ -75,55 +98,55 @@ function checkActivation(shape: ActivationShape, expectedAnds: number): void {
     )
     const server = values.map(() => randomBelow(2 ** ringIn))
     const client = values.map((value, w) => mod(value - server[w], ringIn))
-    const r = n < 3 ? [0, 2 ** ringOut - 1, 2 ** (ringOut - 1)][n] : randomBelow(2 ** ringOut)
     return {
       garbler: server.flatMap((v) => bits(v, ringIn)),
-      evaluator: [...client.flatMap((v) => bits(v, ringIn)), ...bits(r, ringOut)],
-      expected: mod(activate(values, shape) - r, ringOut),
+      evaluator: client.flatMap((v) => bits(v, ringIn)),
+      expected: activate(values, shape),
     }
   })
-  const outputs = garbled(
-    circuit,
-    columns(instances.map((i) => i.garbler)),
-    columns(instances.map((i) => i.evaluator)),
-    4096,
-  )
-  instances.forEach((instance, i) => {
-    const plain = number(evaluatePlain(circuit, instance.garbler, instance.evaluator))
-    assert.equal(plain, instance.expected, `plain evaluation of ${JSON.stringify(shape)}`)
-    assert.equal(number(column(outputs, i)), instance.expected, `garbled evaluation of ${JSON.stringify(shape)}`)
-  })
+  const weighted = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum + bit * weights[i], 0)
+  for (const ring of [32, 13]) {
+    const { outputs, sums } = garbled(
+      circuit,
+      columns(instances.map((i) => i.garbler)),
+      columns(instances.map((i) => i.evaluator)),
+      4096,
+      weights,
+      ring,
+    )
+    instances.forEach((instance, i) => {
+      const what = JSON.stringify(shape)
+      assert.equal(
+        weighted(evaluatePlain(circuit, instance.garbler, instance.evaluator)),
+        instance.expected,
+        `plain ${what}`,
+      )
+      assert.equal(weighted(column(outputs, i)), instance.expected, `garbled ${what}`)
+      assert.equal(sums[i], mod(instance.expected, ring), `shares mod 2^${ring} of ${what}`)
+    })
+  }
 }
 
 test('ReLU with requantisation: circuit = reference, AND gates as counted', () => {
-  // add k-1, ReLU bits, subtract k'-1
-  checkActivation({ window: 1, relu: true, shift: 0, bits: 31, saturate: false, ringIn: 32, ringOut: 32 }, 31 + 31 + 31)
-  checkActivation({ window: 1, relu: true, shift: 9, bits: 10, saturate: false, ringIn: 22, ringOut: 21 }, 21 + 10 + 20)
-  checkActivation(
-    { window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22, ringOut: 21 },
-    21 + 3 + 2 * 8 + 20,
-  )
-  checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6, ringOut: 2 }, 5 + 1 + 1)
+  // add k-1, ReLU bits
+  checkActivation({ window: 1, relu: true, shift: 0, bits: 31, saturate: false, ringIn: 32 }, 31 + 31)
+  checkActivation({ window: 1, relu: true, shift: 9, bits: 10, saturate: false, ringIn: 22 }, 21 + 10)
+  checkActivation({ window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22 }, 21 + 3 + 2 * 8)
+  checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6 }, 5 + 1)
 })
 
 test('max-pool then ReLU, and windows that are no power of two', () => {
+  // the three top bits of the last maximum are never looked at
   checkActivation(
-    { window: 4, relu: true, shift: 7, bits: 9, saturate: false, ringIn: 20, ringOut: 22 },
-    // the three top bits of the last maximum are never looked at
-    4 * 19 + 3 * 2 * 13 - 3 + 9 + 21,
+    { window: 4, relu: true, shift: 7, bits: 9, saturate: false, ringIn: 20 },
+    4 * 19 + 3 * 2 * 13 - 3 + 9,
   )
-  checkActivation(
-    { window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12, ringOut: 14 },
-    9 * 11 + 8 * 24 + 13,
-  )
+  checkActivation({ window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12 }, 9 * 11 + 8 * 24)
 })
 
 test('requantisation without ReLU, signed, proven and saturating', () => {
-  checkActivation({ window: 1, relu: false, shift: 5, bits: 14, saturate: false, ringIn: 20, ringOut: 16 }, 19 + 15)
-  checkActivation(
-    { window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20, ringOut: 16 },
-    19 + 5 + 8 + 15,
-  )
+  checkActivation({ window: 1, relu: false, shift: 5, bits: 14, saturate: false, ringIn: 20 }, 19)
+  checkActivation({ window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20 }, 19 + 5 + 8)
 })
 
 test('argmax: label of the largest, the lowest index on ties', () => {
@@ -142,7 +165,7 @@ test('argmax: label of the largest, the lowest index on ties', () => {
       }
     })
     assert.equal(circuit.outputs.length, labelBits(classes))
-    const outputs = garbled(
+    const { outputs } = garbled(
       circuit,
       columns(instances.map((i) => i.garbler)),
       columns(instances.map((i) => i.evaluator)),
