@@ -30,9 +30,10 @@ export class StreamChannel implements Channel {
   }
 
   async read(length: number): Promise<Uint8Array> {
-    const bytes = await this.#withDeadline(this.#queue.read(length), 'to send')
-    if (this.#paused && this.#queue.length < READ_HIGH_WATER / 2) this.#resume()
-    return bytes
+    const reading = this.#queue.read(length)
+    // Resumed early enough not to stall, and always when this read needs more than what lies here.
+    if (this.#paused && (this.#queue.starving || this.#queue.length < READ_HIGH_WATER / 2)) this.#resume()
+    return await this.#withDeadline(reading, 'to send')
   }
 
   #resume(): void {
