@@ -1,6 +1,6 @@
 /**
  * `npm run bench:accuracy`: accuracy over whole test sets, float by ONNX Runtime against integers by the reference executor,
- * which the protocol equals bit for bit. Writes docs/ACCURACY.md with --record. Needs ../shared/data and ../shared/models;
+ * which the protocol equals bit for bit. --limit N inputs, --only NETWORK, --precision WEIGHTBITS/ACTIVATIONBITS. Writes docs/ACCURACY.md with --record. Needs ../shared/data and ../shared/models;
  * ONNX Runtime is installed into bench/onnxruntime the first time.
  */
 import { spawnSync } from 'node:child_process'
@@ -97,6 +97,7 @@ const { values: options } = parseArgs({
   options: {
     limit: { type: 'string' },
     only: { type: 'string' },
+    precision: { type: 'string' },
     record: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
@@ -108,12 +109,14 @@ async function main(): Promise<void> {
     return
   }
   const ort = onnxRuntime()
+  const [weightBits, activationBits] = (options.precision ?? '').split('/').map(Number)
+  const precision = options.precision === undefined ? undefined : { weightBits, activationBits }
   const rows: (string | number)[][] = []
   for (const [name, { onnx, float, card, set }] of Object.entries(CASES)) {
     if (options.only !== undefined && options.only !== name) continue
     const test = set()
     const count = Math.min(test.count, Number(options.limit ?? test.count))
-    const { model } = importModel(readFileSync(onnx), card)
+    const { model } = importModel(readFileSync(onnx), card, { precision })
     const { plan } = model.published.manifest
     const session = await ort.InferenceSession.create(float ?? onnx)
     const batch = name === 'S' || name === 'R_S' ? 10 : 1

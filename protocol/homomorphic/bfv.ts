@@ -16,8 +16,9 @@ import SEAL, {
   type SecretKey,
 } from 'node-seal'
 import { MinionnError } from '../errors.js'
+import { Arena } from '../kernels/arena.js'
 import { MAX_RING_BITS } from '../limits.js'
-import { packedBytes, packWide, unpackWide } from '../ring/bits.js'
+import { packedBytes } from '../ring/bits.js'
 import { DEGREE } from './packing.js'
 
 export const PRIME_BITS = [60, 49] as const
@@ -27,6 +28,7 @@ const MAX_MODULUS_BITS = 109
 
 const PLAIN_HEADER = 88
 const CIPHER_HEADER = 113
+const POLYNOMIAL_BYTES = DEGREE * 8
 /** SEAL's seed of an encryption's uniform half. */
 const CIPHER_SEED_BYTES = 64
 
@@ -55,6 +57,8 @@ export class Bfv {
   readonly context: SEALContext
   readonly evaluator: Evaluator
   readonly #plainTemplate: Uint8Array
+  /** The coefficients within the template, low and high words. */
+  readonly #plainWords: Uint32Array
   readonly #seededTemplate: Uint8Array
   readonly #switchedTemplate: Uint8Array
 
@@ -93,6 +97,7 @@ export class Bfv {
     const key = new SecretEncryptor(this)
     const plain = new seal.Plaintext(DEGREE, DEGREE)
     this.#plainTemplate = saved(plain)
+    this.#plainWords = new Uint32Array(this.#plainTemplate.buffer, PLAIN_HEADER)
     this.#seededTemplate = key.templateOfSeeded(plain)
     const cipher = new seal.Ciphertext()
     cipher.loadFromArray(this.context, this.#seededTemplate)
@@ -112,14 +117,15 @@ export class Bfv {
     key.dispose()
   }
 
-  /** A plaintext from DEGREE coefficients mod 2^k; the caller deletes it. */
-  plaintext(coefficients: Uint32Array): Plaintext {
-    const blob = this.#plainTemplate.slice()
-    const words = new Uint32Array(2 * DEGREE)
-    for (let i = 0; i < DEGREE; i++) words[2 * i] = coefficients[i]
-    blob.set(new Uint8Array(words.buffer), PLAIN_HEADER)
+  /** A plaintext from DEGREE coefficients, taken mod 2^k; the caller deletes it. */
+  plaintext(coefficients: Uint32Array | Int32Array): Plaintext {
+    const mask = this.ringBits === 32 ? -1 : 2 ** this.ringBits - 1
+    const words = this.#plainWords
+    for (let i = 0; i < DEGREE; i++) words[2 * i] = coefficients[i] & mask
     const plain = new this.seal.Plaintext()
-    plain.loadFromArray(this.context, blob)
+    plain.loadFromArray(this.context, this.#plainTemplate)
+    // What was encrypted must not wait here.
+    words.fill(0)
     return plain
   }
 
@@ -127,33 +133,47 @@ export class Bfv {
   coefficients(plain: Plaintext): Uint32Array {
     const blob = saved(plain)
     const out = new Uint32Array(DEGREE)
-    const words = new Uint32Array(blob.slice(PLAIN_HEADER).buffer)
+    const words = new Uint32Array(blob.buffer, PLAIN_HEADER)
     for (let i = 0; i < words.length / 2; i++) out[i] = words[2 * i]
     return out
   }
 
   /** The wire form of a seeded encryption, ENCRYPTION_BYTES long. */
   packEncryption(blob: Uint8Array): Uint8Array {
-    const words = cipherWords(blob, 2 * DEGREE)
-    const out = new Uint8Array(ENCRYPTION_BYTES)
-    const low = packWide(words.subarray(0, 2 * DEGREE), PRIME_BITS[0])
-    const high = packWide(words.subarray(2 * DEGREE), PRIME_BITS[1])
-    out.set(low, 0)
-    out.set(high, low.length)
-    out.set(blob.subarray(blob.length - CIPHER_SEED_BYTES), low.length + high.length)
-    return out
+    return Arena.with((arena) => {
+      const words = arena.alloc(2 * POLYNOMIAL_BYTES)
+      const packed = arena.alloc(ENCRYPTION_BYTES + 16)
+      arena.u8(words, 2 * POLYNOMIAL_BYTES).set(blob.subarray(CIPHER_HEADER, CIPHER_HEADER + 2 * POLYNOMIAL_BYTES))
+      const out = new Uint8Array(ENCRYPTION_BYTES)
+      let at = 0
+      PRIME_BITS.forEach((bits, plane) => {
+        const size = packedBytes(DEGREE, bits)
+        arena.u8(packed, size + 16).fill(0)
+        arena.run.packWide(words + plane * POLYNOMIAL_BYTES, packed, DEGREE, bits, 0)
+        out.set(arena.u8(packed, size), at)
+        at += size
+      })
+      out.set(blob.subarray(blob.length - CIPHER_SEED_BYTES), at)
+      return out
+    })
   }
 
   /** A ciphertext from its wire form; SEAL checks every residue. The caller deletes it. */
-  unpackEncryption(packed: Uint8Array): Ciphertext {
+  unpackEncryption(bytes: Uint8Array): Ciphertext {
     const blob = this.#seededTemplate.slice()
-    const split = packedBytes(DEGREE, PRIME_BITS[0])
-    const seedAt = packed.length - CIPHER_SEED_BYTES
-    const low = unpackWide(packed.subarray(0, split), DEGREE, PRIME_BITS[0])
-    const high = unpackWide(packed.subarray(split, seedAt), DEGREE, PRIME_BITS[1])
-    blob.set(new Uint8Array(low.buffer), CIPHER_HEADER)
-    blob.set(new Uint8Array(high.buffer), CIPHER_HEADER + DEGREE * 8)
-    blob.set(packed.subarray(seedAt), blob.length - CIPHER_SEED_BYTES)
+    Arena.with((arena) => {
+      const packed = arena.alloc(ENCRYPTION_BYTES + 16)
+      const words = arena.alloc(POLYNOMIAL_BYTES)
+      let at = 0
+      PRIME_BITS.forEach((bits, plane) => {
+        const size = packedBytes(DEGREE, bits)
+        arena.u8(packed, size).set(bytes.subarray(at, at + size))
+        arena.run.unpackWide(packed, words, DEGREE, bits)
+        blob.set(arena.u8(words, POLYNOMIAL_BYTES), CIPHER_HEADER + plane * POLYNOMIAL_BYTES)
+        at += size
+      })
+    })
+    blob.set(bytes.subarray(bytes.length - CIPHER_SEED_BYTES), blob.length - CIPHER_SEED_BYTES)
     return this.#load(blob)
   }
 
@@ -169,82 +189,78 @@ export class Bfv {
   }
 
   /**
-   * Adds to a ciphertext through its blob: `edit` sees the residues as [low, high] word pairs, four planes of DEGREE:
-   * c0 mod q0, c0 mod q1, c1 mod q0, c1 mod q1.
+   * Edits a ciphertext through its blob: `edit` gets an arena and the place of its residues, 64-bit words, four planes of
+   * DEGREE: c0 mod q0, c0 mod q1, c1 mod q0, c1 mod q1.
    */
-  editCiphertext(cipher: Ciphertext, edit: (planes: Uint32Array) => void): void {
+  editCiphertext(cipher: Ciphertext, edit: (arena: Arena, planes: number) => void): void {
     const blob = saved(cipher)
-    const planes = cipherWords(blob, 4 * DEGREE)
-    edit(planes)
-    blob.set(new Uint8Array(planes.buffer), CIPHER_HEADER)
+    const data = blob.subarray(CIPHER_HEADER)
+    Arena.with((arena) => {
+      const planes = arena.alloc(data.length)
+      arena.u8(planes, data.length).set(data)
+      edit(arena, planes)
+      data.set(arena.u8(planes, data.length))
+    })
     cipher.loadFromArray(this.context, blob)
   }
 
   /** Switches to q0 and keeps the top bits of c0 at the used coefficients and of all of c1. */
   packResponse(cipher: Ciphertext, at: Int32Array): Uint8Array {
     this.evaluator.cipherModSwitchToNextInplace(cipher)
-    const words = cipherWords(saved(cipher), 2 * DEGREE)
-    const c0 = words.subarray(0, 2 * DEGREE)
-    const c1 = words.subarray(2 * DEGREE)
-    const used = new Uint32Array(2 * at.length)
-    for (let i = 0; i < at.length; i++) {
-      used[2 * i] = c0[2 * at[i]]
-      used[2 * i + 1] = c0[2 * at[i] + 1]
-    }
-    const low = this.#packTop(used, this.ringBits + C0_EXTRA_BITS)
-    const high = this.#packTop(c1, this.ringBits + C1_EXTRA_BITS)
-    const out = new Uint8Array(low.length + high.length)
-    out.set(low, 0)
-    out.set(high, low.length)
-    return out
+    const data = saved(cipher).subarray(CIPHER_HEADER)
+    const [c0Bits, c1Bits] = this.#responseBits()
+    const split = packedBytes(at.length, c0Bits)
+    const total = responseBytes(this.ringBits, at.length)
+    return Arena.with((arena) => {
+      const words = arena.alloc(2 * POLYNOMIAL_BYTES)
+      const used = arena.alloc(at.length * 8)
+      const packed = arena.alloc(POLYNOMIAL_BYTES + 16)
+      const out = new Uint8Array(total)
+      arena.u8(words, data.length).set(data)
+      const [source, target] = [arena.u32(words, 2 * DEGREE), arena.u32(used, 2 * at.length)]
+      for (let i = 0; i < at.length; i++) {
+        target[2 * i] = source[2 * at[i]]
+        target[2 * i + 1] = source[2 * at[i] + 1]
+      }
+      arena.u8(packed, POLYNOMIAL_BYTES).fill(0)
+      arena.run.packWide(used, packed, at.length, c0Bits, PRIME_BITS[0] - c0Bits)
+      out.set(arena.u8(packed, split), 0)
+      arena.u8(packed, POLYNOMIAL_BYTES).fill(0)
+      arena.run.packWide(words + POLYNOMIAL_BYTES, packed, DEGREE, c1Bits, PRIME_BITS[0] - c1Bits)
+      out.set(arena.u8(packed, total - split), split)
+      return out
+    })
   }
 
   /** The ciphertext of a packed response, dropped bits replaced by the middle of their range. */
-  unpackResponse(packed: Uint8Array, at: Int32Array): Ciphertext {
-    const split = packedBytes(at.length, this.ringBits + C0_EXTRA_BITS)
-    const used = this.#unpackTop(packed.subarray(0, split), at.length, this.ringBits + C0_EXTRA_BITS)
-    const c1 = this.#unpackTop(packed.subarray(split), DEGREE, this.ringBits + C1_EXTRA_BITS)
-    const words = new Uint32Array(4 * DEGREE)
-    for (let i = 0; i < at.length; i++) {
-      words[2 * at[i]] = used[2 * i]
-      words[2 * at[i] + 1] = used[2 * i + 1]
-    }
-    words.set(c1, 2 * DEGREE)
+  unpackResponse(bytes: Uint8Array, at: Int32Array): Ciphertext {
     const blob = this.#switchedTemplate.slice()
-    blob.set(new Uint8Array(words.buffer), CIPHER_HEADER)
+    const [c0Bits, c1Bits] = this.#responseBits()
+    const split = packedBytes(at.length, c0Bits)
+    Arena.with((arena) => {
+      const packed = arena.alloc(POLYNOMIAL_BYTES + 16)
+      const words = arena.alloc(2 * POLYNOMIAL_BYTES)
+      const used = arena.alloc(at.length * 8)
+      arena.u8(packed, split).set(bytes.subarray(0, split))
+      arena.run.unpackWide(packed, used, at.length, c0Bits)
+      arena.run.widen(used, at.length, PRIME_BITS[0] - c0Bits, this.primes[0])
+      arena.u8(words, POLYNOMIAL_BYTES).fill(0)
+      const [source, target] = [arena.u32(used, 2 * at.length), arena.u32(words, 2 * DEGREE)]
+      for (let i = 0; i < at.length; i++) {
+        target[2 * at[i]] = source[2 * i]
+        target[2 * at[i] + 1] = source[2 * i + 1]
+      }
+      arena.u8(packed, bytes.length - split).set(bytes.subarray(split))
+      arena.run.unpackWide(packed, words + POLYNOMIAL_BYTES, DEGREE, c1Bits)
+      arena.run.widen(words + POLYNOMIAL_BYTES, DEGREE, PRIME_BITS[0] - c1Bits, this.primes[0])
+      blob.set(arena.u8(words, 2 * POLYNOMIAL_BYTES), CIPHER_HEADER)
+    })
     return this.#load(blob)
   }
 
-  #packTop(words: Uint32Array, bits: number): Uint8Array {
-    const drop = PRIME_BITS[0] - bits
-    const out = new Uint32Array(words.length)
-    for (let i = 0; i < words.length; i += 2) {
-      out[i] = shiftRight(words[i], words[i + 1], drop)
-      out[i + 1] = drop >= 32 ? 0 : words[i + 1] >>> drop
-    }
-    return packWide(out, bits)
+  #responseBits(): [c0: number, c1: number] {
+    return [this.ringBits + C0_EXTRA_BITS, this.ringBits + C1_EXTRA_BITS]
   }
-
-  #unpackTop(packed: Uint8Array, count: number, bits: number): Uint32Array {
-    const drop = BigInt(PRIME_BITS[0] - bits)
-    const half = 1n << (drop - 1n)
-    const top = new BigUint64Array(unpackWide(packed, count, bits).buffer)
-    const q0 = this.primes[0]
-    for (let i = 0; i < count; i++) {
-      const value = (top[i] << drop) | half
-      top[i] = value < q0 ? value : q0 - 1n
-    }
-    return new Uint32Array(top.buffer)
-  }
-}
-
-function shiftRight(low: number, high: number, bits: number): number {
-  if (bits >= 32) return high >>> (bits - 32)
-  return ((low >>> bits) | (high << (32 - bits))) >>> 0
-}
-
-function cipherWords(blob: Uint8Array, coefficients: number): Uint32Array {
-  return new Uint32Array(blob.slice(CIPHER_HEADER, CIPHER_HEADER + coefficients * 8).buffer)
 }
 
 function saved(object: Plaintext | Ciphertext): Uint8Array {

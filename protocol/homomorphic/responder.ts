@@ -9,16 +9,17 @@
  *   which depends on W. The host's share is u = -u' mod t.
  * SECURITY.md derives the bounds.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomFillSync } from 'node:crypto'
 import type { Ciphertext, Plaintext } from 'node-seal'
+import type { Arena } from '../kernels/arena.js'
 import { type Bfv, MODULUS_BITS } from './bfv.js'
 import { DEGREE, type Packing } from './packing.js'
 
 /** |f| <= 2^(FLOOD_BITS - k): an eighth of the decryption bound q/2t. */
 export const FLOOD_BITS = MODULUS_BITS - 4
 
-/** Standard deviation of e1: a centred binomial of 2 x 21 coins, as in SEAL. */
-const BINOMIAL_COINS = 21
+/** Bytes of one residue plane. */
+const PLANE_BYTES = DEGREE * 8
 
 /** Weight polynomials of one linear map in NTT form, made once per model. */
 export class WeightPolynomials {
@@ -68,8 +69,7 @@ export class WeightPolynomials {
 }
 
 function nttPlaintext(bfv: Bfv, signed: Int32Array): Plaintext {
-  const mask = 2 ** bfv.ringBits - 1
-  const plain = bfv.plaintext(Uint32Array.from(signed, (v) => (bfv.ringBits === 32 ? v >>> 0 : v & mask)))
+  const plain = bfv.plaintext(signed)
   bfv.evaluator.plainTransformToNttInplace(plain, bfv.context.firstParmsId())
   return plain
 }
@@ -116,9 +116,9 @@ export class Responder {
         })
       }
       evaluator.cipherTransformFromNttInplace(sum)
-      this.#bfv.editCiphertext(sum, (planes) => {
-        maskC0(planes, this.#bfv, at, masks)
-        addNoise(planes.subarray(4 * DEGREE), this.#bfv.primes)
+      this.#bfv.editCiphertext(sum, (arena, planes) => {
+        maskC0(arena, planes, this.#bfv, at, masks)
+        addNoise(arena, planes + 2 * PLANE_BYTES, this.#bfv.primes)
       })
       return this.#bfv.packResponse(sum, at)
     } finally {
@@ -138,83 +138,45 @@ function randomTernary(): Int32Array {
   const out = new Int32Array(DEGREE)
   let filled = 0
   while (filled < DEGREE) {
-    for (const byte of randomBytes(DEGREE)) {
-      if (byte >= 255 || filled === DEGREE) continue
-      out[filled++] = (byte % 3) - 1
-    }
+    const bytes = randomBytes(DEGREE)
+    for (let i = 0; i < DEGREE && filled < DEGREE; i++) if (bytes[i] < 255) out[filled++] = (bytes[i] % 3) - 1
   }
   return out
 }
 
-/** Adds round(q u' / t) + f to the used coefficients of c0, residue by residue. */
-export function maskC0(planes: Uint32Array, bfv: Bfv, at: Int32Array, masks: Uint32Array): void {
-  const [q0, q1] = bfv.primes
-  const q = q0 * q1
-  const k = BigInt(bfv.ringBits)
-  const half = 1n << (k - 1n)
-  const residues = new BigUint64Array(planes.buffer, planes.byteOffset, 2 * DEGREE)
-  // f = (random of 106 - k bits) - 2^(105-k)
-  const floodBound = 1n << BigInt(FLOOD_BITS - bfv.ringBits)
-  const floodMask = 2n * floodBound - 1n
-  const random = new BigUint64Array(new Uint8Array(randomBytes(at.length * 16)).buffer)
-  for (let n = 0; n < at.length; n++) {
-    const flood = (((random[2 * n] << 64n) | random[2 * n + 1]) & floodMask) - floodBound
-    const mask = ((q * BigInt(masks[n]) + half) >> k) + flood + q
-    const i = at[n]
-    residues[i] = (residues[i] + (mask % q0)) % q0
-    residues[DEGREE + i] = (residues[DEGREE + i] + (mask % q1)) % q1
-  }
+/** Adds round(q u' / t) + f to the used coefficients of c0, residue by residue, f the same in both. */
+function maskC0(arena: Arena, planes: number, bfv: Bfv, at: Int32Array, masks: Uint32Array): void {
+  const random = arena.alloc(at.length * 16)
+  const positions = arena.alloc(at.length * 4)
+  const values = arena.alloc(at.length * 4)
+  const constants = arena.alloc(64)
+  randomFillSync(arena.u8(random, at.length * 16))
+  arena.u32(positions, at.length).set(at)
+  arena.u32(values, at.length).set(masks)
+  bfv.primes.forEach((q, plane) => {
+    const packed = new Uint8Array(maskConstants(bfv.primes, q, bfv.ringBits).buffer)
+    arena.u8(constants, 64).set(packed)
+    const floodBits = FLOOD_BITS + 1 - bfv.ringBits
+    arena.run.maskResidues(planes + plane * PLANE_BYTES, positions, values, random, at.length, floodBits, constants)
+  })
 }
 
-/** Adds centred binomial noise to every coefficient of a polynomial given by its two residue planes. */
-function addNoise(planes: Uint32Array, primes: readonly [bigint, bigint]): void {
-  const random = new Uint32Array(new Uint8Array(randomBytes(DEGREE * 8)).buffer)
-  const mask = 2 ** BINOMIAL_COINS - 1
-  for (let plane = 0; plane < 2; plane++) {
-    const low = Number(primes[plane] & 0xffffffffn)
-    const high = Number(primes[plane] >> 32n)
-    for (let i = 0; i < DEGREE; i++) {
-      const noise = popcount(random[2 * i] & mask) - popcount(random[2 * i + 1] & mask)
-      addSmall(planes, 2 * (plane * DEGREE + i), noise, low, high)
-    }
-  }
+/** Constants of the kernel maskResidues for the prime q of the modulus. */
+export function maskConstants(primes: readonly [bigint, bigint], q: bigint, ringBits: number): BigUint64Array {
+  const whole = primes[0] * primes[1]
+  const k = BigInt(ringBits)
+  const shoup = (w: bigint) => (w << 64n) / q
+  const w = (whole >> k) % q
+  const z = (1n << 64n) % q
+  const bound = 1n << BigInt(FLOOD_BITS - ringBits)
+  return BigUint64Array.of(q, w, shoup(w), z, shoup(z), q - (bound % q), whole % (1n << k), k)
 }
 
-/** Adds a small signed number to the residue in the word pair at `at`, modulo the prime in (low, high). */
-function addSmall(words: Uint32Array, at: number, value: number, low: number, high: number): void {
-  let l = words[at] + value
-  let h = words[at + 1]
-  if (l < 0) {
-    l += 2 ** 32
-    h--
-  } else if (l >= 2 ** 32) {
-    l -= 2 ** 32
-    h++
-  }
-  if (h < 0) {
-    l += low
-    h += high
-  } else if (h > high || (h === high && l >= low)) {
-    l -= low
-    h -= high
-  } else {
-    words[at] = l
-    words[at + 1] = h
-    return
-  }
-  if (l >= 2 ** 32) {
-    l -= 2 ** 32
-    h++
-  } else if (l < 0) {
-    l += 2 ** 32
-    h--
-  }
-  words[at] = l
-  words[at + 1] = h
-}
-
-function popcount(v: number): number {
-  v -= (v >>> 1) & 0x55555555
-  v = (v & 0x33333333) + ((v >>> 2) & 0x33333333)
-  return Math.imul((v + (v >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
+/** Adds one error polynomial to c1, given by its two residue planes. */
+function addNoise(arena: Arena, planes: number, primes: readonly [bigint, bigint]): void {
+  const random = arena.alloc(PLANE_BYTES)
+  randomFillSync(arena.u8(random, PLANE_BYTES))
+  primes.forEach((q, plane) => {
+    arena.run.addNoise(planes + plane * PLANE_BYTES, random, DEGREE, q)
+  })
 }

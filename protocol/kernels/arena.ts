@@ -53,6 +53,19 @@ export interface Kernels {
     dx: number,
   ): void
   matrixVector(weights: number, x: number, out: number, inputs: number, outputs: number): void
+  unpackWide(packed: number, out: number, count: number, bits: number): void
+  packWide(words: number, packed: number, count: number, bits: number, drop: number): void
+  widen(words: number, count: number, drop: number, q: bigint): void
+  addNoise(words: number, random: number, count: number, q: bigint): void
+  maskResidues(
+    words: number,
+    at: number,
+    masks: number,
+    random: number,
+    count: number,
+    floodBits: number,
+    constants: number,
+  ): void
 }
 
 export type KernelFactory = (memory: WebAssembly.Memory) => Kernels

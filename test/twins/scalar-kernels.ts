@@ -6,6 +6,7 @@ import type { Kernels } from '../../protocol/kernels/arena.js'
 
 export function scalarKernels(memory: WebAssembly.Memory): Kernels {
   const words = (at: number, bytes: number) => new Uint32Array(memory.buffer, at, bytes / 4)
+  const wide = (at: number, count: number) => new BigUint64Array(memory.buffer, at, count)
   const xor = (a: number, b: number, out: number, bytes: number) => {
     const [x, y, z] = [words(a, bytes), words(b, bytes), words(out, bytes)]
     for (let i = 0; i < z.length; i++) z[i] = x[i] ^ y[i]
@@ -124,6 +125,54 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
       for (let i = 0; i < outputs; i++) {
         o[i] = 0
         for (let j = 0; j < inputs; j++) o[i] += Math.imul(w[i * inputs + j], v[j])
+      }
+    },
+    unpackWide(packed, out, count, bits) {
+      const [source, target] = [new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 8)), wide(out, count)]
+      for (let i = 0; i < count; i++) {
+        target[i] = 0n
+        for (let b = 0; b < bits; b++) {
+          const p = i * bits + b
+          target[i] |= BigInt((source[p >>> 3] >>> (p & 7)) & 1) << BigInt(b)
+        }
+      }
+    },
+    packWide(source, packed, count, bits, drop) {
+      const [values, target] = [
+        wide(source, count),
+        new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 8)),
+      ]
+      for (let i = 0; i < count; i++) {
+        for (let b = 0; b < bits; b++) {
+          const p = i * bits + b
+          target[p >>> 3] |= Number((values[i] >> BigInt(b + drop)) & 1n) << (p & 7)
+        }
+      }
+    },
+    widen(at, count, drop, q) {
+      const values = wide(at, count)
+      for (let i = 0; i < count; i++) {
+        const middle = BigInt.asUintN(64, values[i] << BigInt(drop)) | (1n << BigInt(drop - 1))
+        values[i] = middle < q ? middle : q - 1n
+      }
+    },
+    addNoise(at, random, count, q) {
+      const [values, coins] = [wide(at, count), wide(random, count)]
+      const ones = (v: bigint) => BigInt([...(v & 0x1fffffn).toString(2)].filter((bit) => bit === '1').length)
+      for (let i = 0; i < count; i++) values[i] = (values[i] + q + ones(coins[i]) - ones(coins[i] >> 32n)) % q
+    },
+    maskResidues(at, positions, masks, random, count, floodBits, constants) {
+      const [q, w, , , , minusB, low, k] = wide(constants, 8)
+      const [target, place, u, r] = [
+        wide(at, 8192),
+        words(positions, count * 4),
+        words(masks, count * 4),
+        wide(random, 2 * count),
+      ]
+      for (let n = 0; n < count; n++) {
+        const scaled = w * BigInt(u[n]) + ((low * BigInt(u[n]) + (1n << (k - 1n))) >> k)
+        const flood = ((r[2 * n + 1] << 64n) | r[2 * n]) & ((1n << BigInt(floodBits)) - 1n)
+        target[place[n]] = (target[place[n]] + scaled + flood + minusB) % q
       }
     },
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { maskConstants } from '../../protocol/homomorphic/responder.js'
 import { Arena, type Kernels, useKernels } from '../../protocol/kernels/arena.js'
 import { checkCard } from '../../protocol/model/card.js'
 import { compileNetwork } from '../../protocol/model/compile.js'
@@ -141,6 +142,80 @@ test('linear kernels equal their twins', () => {
       cross(`matrix ${name}`, x + w + outputs * 4, fill, (run, at) =>
         run.matrixVector(at + x, at, at + x + w, inputs, outputs),
       )
+    }
+  }
+})
+
+test('homomorphic kernels equal their twins', () => {
+  const count = 40
+  const q = 1152921504606830593n
+  for (const [name, fill] of fills) {
+    for (const bits of [1, 23, 33, 41, 49, 57, 60, 64]) {
+      cross(`unpack ${bits} ${name}`, 400 + 8 * count, fill, (run, at) => run.unpackWide(at, at + 400, count, bits))
+      const empty = (memory: Uint8Array) => {
+        fill(memory)
+        memory.fill(0, 8 * count)
+      }
+      const drop = Math.min(7, 64 - bits)
+      cross(`pack ${bits} ${name}`, 8 * count + 400, empty, (run, at) =>
+        run.packWide(at, at + 8 * count, count, bits, drop),
+      )
+    }
+    const below = (memory: Uint8Array) => {
+      fill(memory)
+      const words = new BigUint64Array(memory.buffer)
+      words.forEach((v, i) => {
+        if (i < count) words[i] = v % q
+      })
+    }
+    cross(`noise ${name}`, 16 * count, below, (run, at) => run.addNoise(at, at + 8 * count, count, q))
+    const short = (memory: Uint8Array) => {
+      fill(memory)
+      const words = new BigUint64Array(memory.buffer)
+      words.forEach((v, i) => {
+        words[i] = v & 0x1ffffffffn
+      })
+    }
+    cross(`widen ${name}`, 8 * count, short, (run, at) => run.widen(at, count, 27, q))
+  }
+})
+
+test('the flooding mask is round(Q u / 2^k) + F - B modulo each prime, for every ring', () => {
+  const primes = [1152921504606830593n, 562949953216513n] as const
+  const count = 16
+  for (const ringBits of [2, 20, 31, 32]) {
+    for (const q of primes) {
+      for (const [name, fill] of fills) {
+        const constants = maskConstants(primes, q, ringBits)
+        const offset = { planes: 64, at: 64 + 65536, masks: 64 + 65600, random: 64 + 65664 }
+        const bytes = 64 + 65664 + 16 * count
+        const image = (memory: Uint8Array) => {
+          fill(memory)
+          memory.set(new Uint8Array(constants.buffer))
+          const words = new BigUint64Array(memory.buffer, 64, 8192)
+          words.forEach((v, i) => {
+            words[i] = v % q
+          })
+          new Uint32Array(memory.buffer, offset.at, count).forEach((_, i, places) => {
+            places[i] = i * 255
+          })
+          const masks = new Uint32Array(memory.buffer, offset.masks, count)
+          masks.forEach((v, i) => {
+            masks[i] = ringBits === 32 ? v : v % 2 ** ringBits
+          })
+        }
+        cross(`mask ${ringBits} ${name}`, bytes, image, (run, at) =>
+          run.maskResidues(
+            at + offset.planes,
+            at + offset.at,
+            at + offset.masks,
+            at + offset.random,
+            count,
+            106 - ringBits,
+            at,
+          ),
+        )
+      }
     }
   }
 })

@@ -1,3 +1,4 @@
 export * from './labels'
 export * from './linear'
 export * from './transfer'
+export * from './homomorphic'
