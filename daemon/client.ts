@@ -53,7 +53,7 @@ export interface RemoteModel {
 type Progress = (event: { phase: 'preparing' | 'querying'; done: number; total: number }) => void
 
 /** Elements of shares that one prepare batch holds in memory on the client. */
-const BATCH_ELEMENTS = 1 << 21
+const BATCH_ELEMENTS = 1 << 22
 /** Bundles a query gives up after when the host does not know them: it may have lost its pool. */
 const MAX_STALE_BUNDLES = 64
 

@@ -36,7 +36,17 @@ const OUTPUT_COST = 2500
 
 /** The cheapest packing of a linear map for a batch of bundles. */
 export function packingOf(geometry: ConvGeometry | DenseGeometry, batch: number): Packing {
-  return geometry.kind === 'dense' ? packDense(geometry, batch) : packConvolution(geometry, batch)
+  const packing = geometry.kind === 'dense' ? packDense(geometry, batch) : packConvolution(geometry, batch)
+  const results = new Map<number, ReturnType<Packing['results']>>()
+  // Every set of a batch asks for the same.
+  return {
+    ...packing,
+    results(o) {
+      const known = results.get(o) ?? packing.results(o)
+      results.set(o, known)
+      return known
+    },
+  }
 }
 
 function cost(sets: number, inputs: number, outputs: number, products: number): number {

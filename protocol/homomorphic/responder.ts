@@ -37,6 +37,11 @@ export class WeightPolynomials {
     this.#limit = limit
   }
 
+  /** Polynomials kept now. */
+  get size(): number {
+    return this.#cache.size
+  }
+
   /** Calls `use` with the polynomial between input i and output o; not at all where it is zero. */
   with(i: number, o: number, use: (polynomial: Plaintext) => void): void {
     const key = this.#packing.weightKey(i, o)

@@ -20,6 +20,7 @@ import { MinionnError } from '../errors.js'
 import { Bfv, ENCRYPTION_BYTES, responseBytes, SecretEncryptor } from '../homomorphic/bfv.js'
 import { DEGREE, type Packing, packingOf } from '../homomorphic/packing.js'
 import { Responder, WeightPolynomials } from '../homomorphic/responder.js'
+import { withWeights } from '../homomorphic/weight-cache.js'
 import { MAX_PREPARE_COUNT } from '../limits.js'
 import { type Plan, stageSizes, tripleRing } from '../model/plan.js'
 import type { HostedModel } from '../model/weights.js'
@@ -169,22 +170,13 @@ export async function prepareAsServer(
   const responder = new Responder(bfv, await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES))
   try {
     for (const { stage, packing, sets } of tripleBatches(plan, count)) {
-      const polynomials = new WeightPolynomials(
-        bfv,
-        packing,
-        model.secret.stages[stage].weights,
-        MAX_CACHED_POLYNOMIALS,
-      )
-      try {
+      const make = () => new WeightPolynomials(bfv, packing, model.secret.stages[stage].weights, MAX_CACHED_POLYNOMIALS)
+      await withWeights(`${model.published.id}/${stage}/${count}`, make, async (polynomials) => {
         for (const set of sets) {
-          const masks = bundles
-            .slice(set.first, set.first + set.count)
-            .map(({ seed }) => responseMask(plan, seed, stage))
+          const masks = bundles.slice(set.first, set.first + set.count).map(({ seed }) => responseMask(plan, seed, stage))
           await answerSet(frames, responder, packing, polynomials, masks)
         }
-      } finally {
-        polynomials.dispose()
-      }
+      })
     }
   } finally {
     responder.dispose()
@@ -208,7 +200,8 @@ async function answerSet(
     }
     for (let o = 0; o < packing.outputs; o++) {
       const { at, index, bundle } = usedResults(packing, o, masks.length)
-      const chosen = Uint32Array.from(index, (element, n) => masks[bundle[n]][element])
+      const chosen = new Uint32Array(index.length)
+      for (let n = 0; n < index.length; n++) chosen[n] = masks[bundle[n]][index[n]]
       await frames.send(FrameType.ciphertexts, responder.respond(packing, polynomials, inputs, o, at, chosen))
     }
   } finally {
