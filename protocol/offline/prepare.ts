@@ -173,7 +173,9 @@ export async function prepareAsServer(
       const make = () => new WeightPolynomials(bfv, packing, model.secret.stages[stage].weights, MAX_CACHED_POLYNOMIALS)
       await withWeights(`${model.published.id}/${stage}/${count}`, make, async (polynomials) => {
         for (const set of sets) {
-          const masks = bundles.slice(set.first, set.first + set.count).map(({ seed }) => responseMask(plan, seed, stage))
+          const masks = bundles
+            .slice(set.first, set.first + set.count)
+            .map(({ seed }) => responseMask(plan, seed, stage))
           await answerSet(frames, responder, packing, polynomials, masks)
         }
       })
