@@ -44,8 +44,18 @@ if (stale) {
   )
 }
 
+const STAMP = 'dist/.built'
+const watched = [
+  ...globSync('{cli,daemon,protocol,storage,scripts,test,bench}/**/*.{ts,json,mjs}', { cwd: root, exclude: ['**/node_modules/**'] }),
+  'tsconfig.json',
+  'package-lock.json',
+]
+const built = existsSync(path(STAMP)) ? statSync(path(STAMP)).mtimeMs : 0
+if (watched.every((file) => statSync(path(file)).mtimeMs < built)) process.exit(0)
+
 const orphan = globSync('dist/**/*.js', { cwd: root }).some(
   (file) => !existsSync(path(file.slice(5, -3).concat('.ts'))),
 )
 if (orphan) rmSync(path('dist'), { recursive: true, force: true })
 node('node_modules/typescript/bin/tsc', '-p', '.')
+writeFileSync(path(STAMP), '')
