@@ -32,6 +32,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   }
   const config = readConfig(options.repo)
   const log = pino({ level: options.logLevel ?? config.logLevel }, pino.destination(2))
+  // A stream that fails behind our back must not take the other sessions with it.
+  process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled rejection'))
   const daemon = await Daemon.start(options.repo, options.listen ?? config.listen, log)
 
   if (options.json) {

@@ -46,7 +46,10 @@ if (stale) {
 
 const STAMP = 'dist/.built'
 const watched = [
-  ...globSync('{cli,daemon,protocol,storage,scripts,test,bench}/**/*.{ts,json,mjs}', { cwd: root, exclude: ['**/node_modules/**'] }),
+  ...globSync('{cli,daemon,protocol,storage,scripts,test,bench}/**/*.{ts,json,mjs}', {
+    cwd: root,
+    exclude: ['**/node_modules/**'],
+  }),
   'tsconfig.json',
   'package-lock.json',
 ]

@@ -64,9 +64,13 @@ function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: A
 
 /** What activationCircuit computes on one window, on signed integers: the reference semantics. */
 export function activate(window: readonly number[], shape: ActivationShape): number {
-  let value = Number.NEGATIVE_INFINITY
-  for (const y of window) value = Math.max(value, Math.floor(y / 2 ** shape.shift))
-  if (shape.relu) value = Math.max(value, 0)
-  const high = 2 ** shape.bits
-  return shape.saturate ? Math.min(Math.max(value, -high), high - 1) : value
+  return activateLargest(Math.max(...window), shape)
+}
+
+/** The same from the largest of the window: shift and ReLU keep order. */
+export function activateLargest(largest: number, { relu, shift, bits, saturate }: ActivationShape): number {
+  const value = Math.floor(largest / 2 ** shift)
+  if (relu && value < 0) return 0
+  const high = 2 ** bits
+  return saturate ? Math.min(Math.max(value, -high), high - 1) : value
 }

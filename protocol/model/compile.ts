@@ -5,7 +5,7 @@
  * largest seen in calibration keeps `activationBits`. Bounds are propagated from the declared input range through the
  * weights' positive and negative sums: each stage's ring is the narrowest that provably holds every intermediate
  * result. Where the proven range of an activation outgrows what calibration saw, the stage either saturates inside its
- * circuit or the next ring widens, whichever costs fewer AND gates.
+ * circuit or the next ring widens, whichever costs fewer bytes over the network as a whole.
  */
 import { randomBytes } from 'node:crypto'
 import { type ActivationShape, activationCircuit } from '../circuits/activation.js'
@@ -37,6 +37,8 @@ const INPUT_BITS = 10
 const HEADROOM_BITS = 2
 /** Extra weight bits of the last layer, whose width no garbled stage pays for. */
 const LAST_WEIGHT_BITS = 4
+/** Ways to go on that are kept at every stage. */
+const BEAM = 8
 /** Weights are made coarser down to this before a model is refused. */
 const MIN_WEIGHT_BITS = 5
 
@@ -137,15 +139,6 @@ function inputScale(card: Card): number {
   return (2 ** (INPUT_BITS - 1) - 1) / largest
 }
 
-interface Choice {
-  readonly bits: number
-  readonly saturate: boolean
-  readonly range: Range
-  readonly next: QuantisedLinear
-  readonly nextRing: number
-  readonly cost: number
-}
-
 export interface CompileOptions {
   readonly precision?: Precision
   /** Inputs typical of use, in the model's units; synthetic ones otherwise. */
@@ -182,53 +175,24 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
     )
   }
 
-  const stages: Stage[] = []
-  const secrets: StageWeights[] = []
   const bitsOf = (i: number) => precision.weightBits + (i === layers.length - 1 ? LAST_WEIGHT_BITS : 0)
-  let current = provenLinear(layers[0] as LinearLayer, input, scale, bitsOf(0), 0)
-  for (let i = 0; ; i += 2) {
-    const layer = layers[i] as LinearLayer
-    const stage = stageOf(layer, 0)
-    secrets.push(current.secret)
-    const activation = layers[i + 1] as ActivationLayer | undefined
-    if (activation === undefined) {
-      stages.push({ ...stage, ring: ringFor(current.range) })
-      break
-    }
-    const { shift, range } = shiftFor(current, largest[i + 1], activation, precision.activationBits)
-    const rounded = withOffset(current.range, shift)
-    const next = layers[i + 2] as LinearLayer
-    const following = layers[i + 3] as ActivationLayer | undefined
-    const choice = chooseRange({
-      ring: ringFor(rounded),
-      shift,
-      range,
-      activation,
-      instances: activation.pool === undefined ? layerOutput(layer) : elements(activation.pool.output),
-      next,
-      nextWindows:
-        following === undefined
-          ? 0
-          : layerOutput(next) * (following.pool === undefined ? 1 : windowOverlap(following.pool)),
-      scale: current.scale / 2 ** shift,
-      kept: precision.activationBits + HEADROOM_BITS,
+  const first = provenLinear(layers[0] as LinearLayer, input, scale, bitsOf(0), 0)
+  let paths: Path[] = [{ stages: [], secrets: [], bytes: 0, ...first }]
+  for (let i = 0; i + 2 < layers.length; i += 2) {
+    const step: Step = {
+      layer: layers[i] as LinearLayer,
+      activation: layers[i + 1] as ActivationLayer,
+      next: layers[i + 2] as LinearLayer,
+      largest: largest[i + 1],
+      activationBits: precision.activationBits,
       weightBits: bitsOf(i + 2),
       position: i / 2 + 1,
-    })
-    stages.push({
-      ...stage,
-      ring: ringFor(rounded),
-      activation: {
-        name: activation.name,
-        pool: activation.pool,
-        relu: activation.relu,
-        shift,
-        bits: choice.bits,
-        saturate: choice.saturate,
-      },
-    })
-    current = choice.next
+    }
+    paths = extendPaths(paths, step)
   }
+  const { stages: hidden, secrets: earlier, current } = paths.reduce(cheaper)
+  const stages = [...hidden, stageOf(layers[layers.length - 1] as LinearLayer, ringFor(current.range))]
+  const secrets = [...earlier, current.secret]
   const plan: Plan = {
     card,
     input: { shape: [...network.inputShape], scale, ...input },
@@ -270,11 +234,6 @@ function layerOutput(layer: LinearLayer): number {
   return layer.post === undefined ? outputSize(layer.geometry) : elements(layer.post.output)
 }
 
-/** Adders per element of a max-pool's input. */
-function windowOverlap(pool: PoolGeometry): number {
-  return (elements(pool.output) * area(pool)) / elements(pool.input)
-}
-
 function withOffset(range: Range, shift: number): Range {
   const offset = roundingOffset({ activation: { shift } } as Stage)
   return { low: range.low + offset, high: range.high + offset }
@@ -287,16 +246,16 @@ function provenLinear(
   scale: number,
   weightBits: number,
   position: number,
-): QuantisedLinear {
+): { current: QuantisedLinear; coarsened: number } {
   for (let bits = weightBits; bits >= MIN_WEIGHT_BITS; bits--) {
-    const q = quantiseLinear(layer, input, scale, bits)
+    const current = quantiseLinear(layer, input, scale, bits)
     // One bit is left for the rounding offset.
-    if (ringFor(q.range) < MAX_RING_BITS) return q
+    if (ringFor(current.range) < MAX_RING_BITS) return { current, coarsened: weightBits - bits }
   }
-  const q = quantiseLinear(layer, input, scale, MIN_WEIGHT_BITS)
+  const { range } = quantiseLinear(layer, input, scale, MIN_WEIGHT_BITS)
   throw new MinionnError(
     'BAD_MODEL',
-    `widths cannot be proven at stage ${position} ("${layer.name}"): its results may reach ${Math.max(-q.range.low, q.range.high).toExponential(2)}, ${ringFor(q.range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
+    `widths cannot be proven at stage ${position} ("${layer.name}"): its results may reach ${Math.max(-range.low, range.high).toExponential(2)}, ${ringFor(range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
   )
 }
 
@@ -315,51 +274,79 @@ function shiftFor(
   return { shift, range: { low: activation.relu ? 0 : down(rounded.low), high: Math.max(0, down(rounded.high)) } }
 }
 
-interface RangeQuestion {
-  readonly ring: number
-  readonly shift: number
-  readonly range: Range
+/** One way to have compiled the stages so far. */
+interface Path {
+  readonly stages: readonly Stage[]
+  readonly secrets: readonly StageWeights[]
+  /** The linear layer whose activation is next. */
+  readonly current: QuantisedLinear
+  /** Weight bits given up so far to fit the widest ring. */
+  readonly coarsened: number
+  /** On the wire, online, so far. */
+  readonly bytes: number
+}
+
+interface Step {
+  readonly layer: LinearLayer
   readonly activation: ActivationLayer
-  readonly instances: number
   readonly next: LinearLayer
-  /** Adders of the next garbled stage, 0 when there is none. */
-  readonly nextWindows: number
-  readonly scale: number
-  /** Bits that a saturating stage keeps. */
-  readonly kept: number
+  /** Largest calibrated activation. */
+  readonly largest: number
+  readonly activationBits: number
   readonly weightBits: number
   readonly position: number
 }
 
-/** Widen the next ring or saturate here, by AND gates of this stage and of the next one's adders. */
-function chooseRange(question: RangeQuestion): Choice {
-  const { range, kept } = question
-  const proven = ringFor(range) - 1
-  const clamped: Range = { low: Math.max(range.low, -(2 ** kept)), high: Math.min(range.high, 2 ** kept - 1) }
-  const options: [number, boolean, Range][] = [[proven, false, range]]
-  if (kept < proven) options.push([kept, true, clamped])
-  const choices: Choice[] = []
+/** Precision first, then bytes. */
+function cheaper(best: Path, path: Path): Path {
+  if (path.coarsened !== best.coarsened) return path.coarsened < best.coarsened ? path : best
+  return path.bytes < best.bytes ? path : best
+}
+
+/**
+ * Each path goes on in up to two ways: the activation's proven range widens the next ring, or the circuit saturates.
+ * The best BEAM paths stay, since what is cheap here may be dear further on.
+ */
+function extendPaths(paths: readonly Path[], step: Step): Path[] {
+  const { layer, activation, next, position } = step
+  const instances = activation.pool === undefined ? layerOutput(layer) : elements(activation.pool.output)
+  const extended: Path[] = []
   let refusal: unknown
-  for (const [bits, saturate, outRange] of options) {
-    try {
-      const next = provenLinear(question.next, outRange, question.scale, question.weightBits, question.position)
-      // The next stage's shift is not known yet; its rounding offset is at most its range.
-      const nextRing = ringFor(next.range)
-      const shape: ActivationShape = {
-        window: area(question.activation.pool),
-        relu: question.activation.relu,
-        shift: question.shift,
-        bits,
-        saturate,
-        ringIn: question.ring,
+  for (const path of paths) {
+    const { shift, range } = shiftFor(path.current, step.largest, activation, step.activationBits)
+    const ring = ringFor(withOffset(path.current.range, shift))
+    const proven = ringFor(range) - 1
+    const kept = step.activationBits + HEADROOM_BITS
+    const clamped: Range = { low: Math.max(range.low, -(2 ** kept)), high: Math.min(range.high, 2 ** kept - 1) }
+    const ways: [number, boolean, Range][] = [[proven, false, range]]
+    if (kept < proven) ways.push([kept, true, clamped])
+    for (const [bits, saturate, outRange] of ways) {
+      try {
+        const scale = path.current.scale / 2 ** shift
+        const { current, coarsened } = provenLinear(next, outRange, scale, step.weightBits, position)
+        const { name, pool, relu } = activation
+        const shape: ActivationShape = { window: area(pool), relu, shift, bits, saturate, ringIn: ring }
+        extended.push({
+          stages: [
+            ...path.stages,
+            { ...stageOf(layer, ring), activation: { name, pool, relu, shift, bits, saturate } },
+          ],
+          secrets: [...path.secrets, path.current.secret],
+          current,
+          coarsened: path.coarsened + coarsened,
+          bytes: path.bytes + instances * instanceBytes(shape, ringFor(current.range)),
+        })
+      } catch (error) {
+        refusal = error
       }
-      const cost = question.instances * activationCircuit(shape).andGates + question.nextWindows * (nextRing - 1)
-      choices.push({ bits, saturate, range: outRange, next, nextRing, cost })
-    } catch (error) {
-      refusal = error
     }
   }
-  if (choices.length === 0) throw refusal
-  // A choice that had to coarsen the weights is no cheaper, only worse.
-  return choices.reduce((best, choice) => (choice.cost < best.cost ? choice : best))
+  if (extended.length === 0) throw refusal
+  return extended.sort((a, b) => (cheaper(a, b) === a ? -1 : 1)).slice(0, BEAM)
+}
+
+/** Bytes of one circuit: tables, oblivious transfers, projections and the returned share. */
+function instanceBytes(shape: ActivationShape, ringOut: number): number {
+  const { andGates, evaluatorInputs, outputs } = activationCircuit(shape)
+  return andGates * 32 + evaluatorInputs * 4 + ((outputs.length + 1) * ringOut) / 8
 }

@@ -169,6 +169,14 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
  * which leaves the largest as it is.
  */
 export function activationInputs(s: Stage): Int32Array {
+  const known = inputsOfStage.get(s) ?? findActivationInputs(s)
+  inputsOfStage.set(s, known)
+  return known
+}
+
+const inputsOfStage = new WeakMap<Stage, Int32Array>()
+
+function findActivationInputs(s: Stage): Int32Array {
   const p = s.activation?.pool
   if (p === undefined) return Int32Array.from({ length: stageSizes(s).output }, (_, i) => i)
   const windows = poolWindows(p)

@@ -2,7 +2,7 @@
  * The reference executor: the semantics of a compiled model on plain integers. The two-party protocol equals it bit
  * for bit. It checks on the way that nothing leaves the ring the plan proved for it.
  */
-import { activate } from '../circuits/activation.js'
+import { activateLargest } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
 import { addInto, applyLinear, sumPool } from '../ring/linear.js'
 import { activationInputs, activationShape, type Plan, type Stage } from './plan.js'
@@ -54,10 +54,10 @@ export function runReference(plan: Plan, secret: ModelWeights, input: Int32Array
     const shape = activationShape(plan, i)
     const inputs = activationInputs(s)
     const next = new Uint32Array(inputs.length / shape.window)
-    const window = new Array<number>(shape.window)
     for (let n = 0; n < next.length; n++) {
-      for (let w = 0; w < shape.window; w++) window[w] = y[inputs[n * shape.window + w]]
-      next[n] = activate(window, shape)
+      let largest = Number.NEGATIVE_INFINITY
+      for (let w = 0; w < shape.window; w++) largest = Math.max(largest, y[inputs[n * shape.window + w]])
+      next[n] = activateLargest(largest, shape)
     }
     x = next
   }
