@@ -64,3 +64,9 @@ export const MAX_ONNX_BYTES = 512 * 1024 * 1024
 
 /** Receive window that a stream may grow to, bytes: what a paused session can still be sent. */
 export const MAX_STREAM_WINDOW = 4 * 1024 * 1024
+
+/** Input bits of one circuit instance from one side: a window or an argmax times its ring. */
+export const MAX_CIRCUIT_INPUTS = 1 << 20
+
+/** Oblivious transfers of one garbled stage: their labels, 16 bytes each, are held at once. */
+export const MAX_STAGE_TRANSFERS = 1 << 26

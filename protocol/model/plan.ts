@@ -8,7 +8,16 @@ import * as digest from 'multiformats/hashes/digest'
 import { z } from 'zod'
 import type { ActivationShape } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
-import { MAX_PLAN_BYTES, MAX_RING_BITS, MAX_STAGES, MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
+import {
+  MAX_CIRCUIT_INPUTS,
+  MAX_PLAN_BYTES,
+  MAX_RING_BITS,
+  MAX_STAGE_TRANSFERS,
+  MAX_STAGES,
+  MAX_TENSOR_ELEMENTS,
+  MAX_WEIGHTS,
+  MAX_WINDOW,
+} from '../limits.js'
 import { inputSize, outputSize, type PoolGeometry, poolWindows, weightCount } from '../ring/linear.js'
 import { cardSchema, checkCard } from './card.js'
 import { elements } from './layers.js'
@@ -247,6 +256,15 @@ function checkPlan(plan: Plan): void {
     if (s.activation?.pool !== undefined) checkPool(s.activation.pool, sizes.output)
     if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS))
       fail(`stage ${i}'s activation is not valid`)
+    const argmax = last && plan.card.reveal === 'label'
+    const window = argmax ? sizes.output : s.activation === undefined ? 0 : activationShape(plan, i).window
+    const inputs = window * s.ring
+    const transfers = inputs * (argmax ? 1 : sizes.instances)
+    if (inputs > MAX_CIRCUIT_INPUTS || transfers > MAX_STAGE_TRANSFERS) {
+      fail(
+        `stage ${i} needs ${transfers} oblivious transfers, ${inputs} a circuit; the limits are ${MAX_STAGE_TRANSFERS} and ${MAX_CIRCUIT_INPUTS}`,
+      )
+    }
     current = last ? sizes.output : sizes.instances
   })
   if (plan.output.size !== current) fail(`it ends with ${current} values instead of ${plan.output.size}`)

@@ -216,6 +216,18 @@ describe('main job', () => {
     assert.equal(statSync(join(client, 'control.sock')).mode & 0o777, 0o600)
   })
 
+  test('reveal: label: the client learns the label alone', async () => {
+    const card = nodes.path('label.yaml')
+    writeFileSync(card, readFileSync(CARD, 'utf8').replace('reveal: outputs', 'reveal: label'))
+    await run(['model', 'add', MODEL, '--name', 'label', '--card', card, '--repo', host])
+    const args = ['query', '--peer', hosting.addresses[0], '--model', 'label', '--repo', client]
+    const [line] = parseLines(await run([...args, '--json', SAMPLES[4]]))
+    assert.equal(line.prediction.label, '4')
+    assert.equal('outputs' in line, false)
+    assert.doesNotMatch(await run([...args, SAMPLES[4]]), /outputs/)
+    await run(['model', 'rm', 'label', '--repo', host])
+  })
+
   test('a model added to a running daemon is served at once, and gone when removed', async () => {
     await run(['model', 'add', MODEL, '--name', 'late', '--card', CARD, '--repo', host])
     const names = async () => {
