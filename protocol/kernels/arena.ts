@@ -53,6 +53,16 @@ export interface Kernels {
     dx: number,
   ): void
   matrixVector(weights: number, x: number, out: number, inputs: number, outputs: number): void
+  expandBits(
+    share: number,
+    inputs: number,
+    out: number,
+    first: number,
+    size: number,
+    window: number,
+    ring: number,
+  ): void
+  packBytes(bytes: number, packed: number, count: number): void
   unpackWide(packed: number, out: number, count: number, bits: number): void
   packWide(words: number, packed: number, count: number, bits: number, drop: number): void
   widen(words: number, count: number, drop: number, q: bigint): void

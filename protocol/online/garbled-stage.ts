@@ -18,6 +18,7 @@ import {
   type Program,
 } from '../garbling/program.js'
 import { applyCorrections, packCorrections, projectionBytes } from '../garbling/projection.js'
+import { Arena } from '../kernels/arena.js'
 import { BULK_FRAME_BYTES } from '../limits.js'
 import { activationInputs, activationShape, type Plan, stageSizes } from '../model/plan.js'
 import type { Prg } from '../random.js'
@@ -92,31 +93,34 @@ function coloursBytes(stage: GarbledStage): number {
   return Math.ceil((stage.program.circuit.outputs.length * stage.instances) / 8)
 }
 
-/** Bits of y's share in wire order, one byte each: [wire][instance] of the chunk starting at `first`. */
-function windowBits(stage: GarbledStage, share: Uint32Array, first: number, size: number): Uint8Array {
-  const { window, ringIn, inputs } = stage
-  const out = new Uint8Array(window * ringIn * size)
-  for (let w = 0; w < window; w++) {
-    for (let i = 0; i < size; i++) {
-      const value = share[inputs[(first + i) * window + w]]
-      for (let bit = 0; bit < ringIn; bit++) out[(w * ringIn + bit) * size + i] = (value >>> bit) & 1
+/** Bits of y's share in wire order, one byte each, [chunk][wire][instance]; `then` sees them in the arena. */
+function expandShare<T>(stage: GarbledStage, share: Uint32Array, then: (arena: Arena, bits: number) => T): T {
+  const { window, ringIn, inputs, instances } = stage
+  return Arena.with((arena) => {
+    const values = arena.alloc(share.length * 4)
+    const indices = arena.alloc(inputs.length * 4)
+    const bits = arena.alloc(transferCount(stage))
+    arena.u32(values, share.length).set(share)
+    arena.u32(indices, inputs.length).set(inputs)
+    let first = 0
+    for (const size of chunkSizes(instances)) {
+      arena.run.expandBits(values, indices, bits + first * window * ringIn, first, size, window, ringIn)
+      first += size
     }
-  }
-  return out
+    return then(arena, bits)
+  })
 }
 
 /** The evaluator's choice bits of a whole stage, chunk after chunk, packed in words for the OT batches. */
 export function choiceBits(stage: GarbledStage, share: Uint32Array): Uint32Array {
   const total = otBatches(transferCount(stage)).reduce((sum, count) => sum + count, 0)
-  const words = new Uint32Array(total / 32)
-  let at = 0
-  let first = 0
-  for (const size of chunkSizes(stage.instances)) {
-    const bits = windowBits(stage, share, first, size)
-    for (let i = 0; i < bits.length; i++, at++) words[at >>> 5] |= bits[i] << (at & 31)
-    first += size
-  }
-  return words
+  return expandShare(stage, share, (arena, bits) => {
+    arena.alloc(total - transferCount(stage))
+    const words = arena.alloc(total / 8)
+    arena.u8(bits + transferCount(stage), total - transferCount(stage)).fill(0)
+    arena.run.packBytes(bits, words, total)
+    return arena.u32(words, total / 32).slice()
+  })
 }
 
 /** Evaluator: sends the corrections; resolves to its active labels, [chunk][wire][instance]. */
@@ -166,6 +170,7 @@ export async function garbleStage(
   const { program, projection } = stage
   const { garblerInputs, evaluatorInputs, outputs } = program.circuit
   const shares = new Uint32Array(stage.instances)
+  const bits = expandShare(stage, share, (arena, at) => arena.u8(at, transferCount(stage)).slice())
   const corrections = new Uint32Array(projection === undefined ? 0 : outputs.length * stage.instances)
   let colours: Uint8Array = new Uint8Array(0)
   let garbler: Garbler | undefined
@@ -179,7 +184,7 @@ export async function garbleStage(
       const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
       const offset = first * evaluatorInputs * LABEL_WORDS
       const theirs = evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
-      garbler.setInputs(active, theirs, windowBits(stage, share, first, size))
+      garbler.setInputs(active, theirs, bits.subarray(first * garblerInputs, (first + size) * garblerInputs))
       const cipher = hash.next()
       for (const tables of garbler.garble(cipher)) await frames.send(FrameType.tables, tables)
       if (projection === undefined) {

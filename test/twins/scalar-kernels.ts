@@ -127,6 +127,24 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
         for (let j = 0; j < inputs; j++) o[i] += Math.imul(w[i * inputs + j], v[j])
       }
     },
+    expandBits(share, inputs, out, first, size, window, ring) {
+      const bits = new Uint8Array(memory.buffer, out, window * ring * size)
+      const indices = words(inputs, (first + size) * window * 4)
+      for (let i = 0; i < size; i++) {
+        for (let w = 0; w < window; w++) {
+          const [value] = words(share + 4 * indices[(first + i) * window + w], 4)
+          for (let bit = 0; bit < ring; bit++) bits[(w * ring + bit) * size + i] = (value >>> bit) & 1
+        }
+      }
+    },
+    packBytes(bytes, packed, count) {
+      const [source, target] = [
+        new Uint8Array(memory.buffer, bytes, count),
+        new Uint8Array(memory.buffer, packed, Math.ceil(count / 8)),
+      ]
+      target.fill(0)
+      for (let i = 0; i < count; i++) target[i >>> 3] |= (source[i] & 1) << (i & 7)
+    },
     unpackWide(packed, out, count, bits) {
       const [source, target] = [new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 8)), wide(out, count)]
       for (let i = 0; i < count; i++) {

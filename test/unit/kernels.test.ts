@@ -146,6 +146,33 @@ test('linear kernels equal their twins', () => {
   }
 })
 
+test('bit kernels equal their twins', () => {
+  const elements = 24
+  for (const [name, fill] of fills) {
+    for (const [size, window, ring] of [
+      [8, 1, 32],
+      [3, 4, 17],
+      [5, 2, 2],
+    ]) {
+      const first = 1
+      const inputs = (first + size) * window
+      const image = (memory: Uint8Array) => {
+        fill(memory)
+        new Uint32Array(memory.buffer, elements * 4, inputs).forEach((_, i, indices) => {
+          indices[i] = (i * 7) % elements
+        })
+      }
+      const out = Math.ceil((elements + inputs) / 4) * 16
+      cross(`expand ${name}`, out + size * window * ring, image, (run, at) =>
+        run.expandBits(at, at + elements * 4, at + out, first, size, window, ring),
+      )
+    }
+    for (const count of [16, 64, 48]) {
+      cross(`pack bytes ${name}`, count + 16, fill, (run, at) => run.packBytes(at, at + count, count))
+    }
+  }
+})
+
 test('homomorphic kernels equal their twins', () => {
   const count = 40
   const q = 1152921504606830593n
