@@ -8,7 +8,7 @@
 import { type Cipheriv, createCipheriv } from 'node:crypto'
 import { Prg } from '../random.js'
 
-/** OpenSSL call size above which its output falls to mmap (DESIGN). */
+/** OpenSSL call size above which its output falls to mmap, a system call each time. */
 export const MAX_AES_CALL_BYTES = 64 * 1024
 
 /** AES-128-ECB under one chunk's key. */
@@ -23,7 +23,7 @@ export class ChunkCipher {
     for (let at = 0; at < input.length; at += MAX_AES_CALL_BYTES) {
       const result = this.#cipher.update(input.subarray(at, at + MAX_AES_CALL_BYTES))
       output.set(result, at)
-      // Without this the collector sees thousands of external buffers late and time doubles (DESIGN).
+      // Without this the collector sees thousands of external buffers late.
       const { buffer } = result
       if (buffer instanceof ArrayBuffer && buffer.byteLength === result.byteLength) buffer.transfer(0)
     }

@@ -4,7 +4,7 @@
  */
 import { type Circuit, GateKind } from '../circuits/builder.js'
 
-/** Instances garbled together. 256 to 1024 measure the same (DESIGN). */
+/** Instances garbled together. A chunk's wires fit the second-level cache. */
 export const CHUNK_INSTANCES = 512
 
 /** Bytes of a wire label. */

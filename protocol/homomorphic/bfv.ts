@@ -62,7 +62,7 @@ export class Bfv {
   readonly #seededTemplate: Uint8Array
   readonly #switchedTemplate: Uint8Array
 
-  /** The shared context of a ring; contexts cost 90 ms and are kept. */
+  /** The shared context of a ring; contexts are slow to make and are kept. */
   static forRing(ringBits: number): Promise<Bfv> {
     if (!Number.isInteger(ringBits) || ringBits < 2 || ringBits > MAX_RING_BITS) {
       throw new RangeError(`expected a ring of 2 to ${MAX_RING_BITS} bits, got ${ringBits}`)

@@ -29,7 +29,7 @@ export interface Packing {
   results(o: number): { at: Int32Array; index: Int32Array; bundle: Int32Array }
 }
 
-/** Relative costs, microseconds: encryption and 56 KB up; product and sum; masking, decryption and 20 KB down. */
+/** Relative costs: encryption and 56 KB up; product and sum; masking, decryption and 20 KB down. */
 const INPUT_COST = 2000
 const PRODUCT_COST = 150
 const OUTPUT_COST = 2500

@@ -1,5 +1,5 @@
 /**
- * Weight polynomials in NTT form, kept across prepare sessions within a bound: making one costs 0.5 ms, using one 0.15 ms.
+ * Weight polynomials in NTT form, kept across prepare sessions within a bound: making one costs more than using it.
  */
 import type { WeightPolynomials } from './responder.js'
 

@@ -22,7 +22,7 @@ import { roundingOffset } from './reference.js'
 import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
 
 export interface Precision {
-  /** Bits of the largest weight of a layer, sign included. */
+  /** Bits of a typical weight: the root mean square of a layer is 2^(weightBits - 4). */
   readonly weightBits: number
   /** Bits that the largest calibrated activation keeps. */
   readonly activationBits: number
@@ -72,8 +72,7 @@ function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, we
   const g = layer.geometry
   const scaleIn = inputScale * area(layer.pre)
   const x = { low: Math.min(0, input.low) * area(layer.pre), high: Math.max(0, input.high) * area(layer.pre) }
-  const largest = layer.weights.reduce((max, w) => Math.max(max, Math.abs(w)), 0)
-  const weightScale = g.kind === 'identity' || largest === 0 ? 1 : (2 ** (weightBits - 1) - 1) / largest
+  const weightScale = g.kind === 'identity' ? 1 : scaleOfWeights(layer.weights, weightBits)
   const weights = Int32Array.from(layer.weights, (w) => Math.round(w * weightScale))
   const scale = scaleIn * weightScale
   const bias = layer.bias.map((b) => Math.round(b * scale))
@@ -95,6 +94,15 @@ function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, we
     range: { low: low * windows, high: high * windows },
     scale: scale * windows,
   }
+}
+
+/**
+ * Integer weights have a root mean square of 2^(weightBits - 4): their rounding error relative to the layer as a whole is then
+ * the same for every layer, whatever its largest weight. Their number of bits is bounded by the ring alone.
+ */
+function scaleOfWeights(weights: Float64Array, weightBits: number): number {
+  const square = weights.reduce((sum, w) => sum + w * w, 0) / weights.length
+  return square === 0 ? 1 : 2 ** (weightBits - 4) / Math.sqrt(square)
 }
 
 /** Sums of the positive and of the negative weights of each output (convolution: of each filter). */

@@ -1,7 +1,7 @@
 /**
  * 128 random base oblivious transfers on ristretto255: Chou and Orlandi, "The Simplest Protocol for Oblivious
  * Transfer", LATINCRYPT 2015, figure 1, used semi-honestly. The sender ends with two keys per transfer, the receiver
- * with the one it chose. One message each way; 100 ms a side, so once per connection.
+ * with the one it chose. One message each way; 256 scalar multiplications a side, so once per OT session.
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { ristretto255 } from '@noble/curves/ed25519.js'

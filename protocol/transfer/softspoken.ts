@@ -14,13 +14,13 @@ import { Prg, SEED_BYTES } from '../random.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { baseOtReceive, baseOtSend } from './base-ot.js'
 
-/** k: 2^k streams a block and 128/k bits a transfer. DESIGN measures k = 4 fastest on the wire for its CPU. */
+/** k: 2^k streams a block and 128/k bits a transfer. Larger k: fewer bytes, more AES. */
 export const FIELD_BITS = 4
 export const KAPPA = 128
 const BLOCKS = KAPPA / FIELD_BITS
 const LEAVES = 1 << FIELD_BITS
 
-/** Transfers extended at once: 20 ns each at this size, and a correction frame of 512 KiB. */
+/** Transfers extended at once: the fixed cost of a batch is spread, and a correction frame is 512 KiB. */
 export const OT_BATCH = 1 << 17
 
 /** Bytes of the correction of a batch of `count` transfers (a multiple of 128). */
