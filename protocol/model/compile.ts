@@ -29,7 +29,7 @@ export interface Precision {
 }
 
 /** Measured by `npm run bench:accuracy`: within 0.1 point of the float model on every network of docs/ACCURACY.md. */
-export const DEFAULT_PRECISION: Precision = { weightBits: 8, activationBits: 8 }
+export const DEFAULT_PRECISION: Precision = { weightBits: 9, activationBits: 9 }
 
 /** Levels of an input whose natural step is unknown. */
 const INPUT_BITS = 10
