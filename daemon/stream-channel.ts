@@ -3,8 +3,9 @@
  * deadline for silence in either direction.
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
+import { Uint8ArrayList } from 'uint8arraylist'
 import { MinionnError } from '../protocol/errors.js'
-import { IDLE_TIMEOUT_MS, MAX_STREAM_WINDOW, READ_HIGH_WATER } from '../protocol/limits.js'
+import { IDLE_TIMEOUT_MS, MAX_STREAM_WINDOW, READ_HIGH_WATER, WRITE_HIGH_WATER } from '../protocol/limits.js'
 import { type Channel, ReadQueue } from '../protocol/wire/channel.js'
 
 export class StreamChannel implements Channel {
@@ -50,18 +51,19 @@ export class StreamChannel implements Channel {
     this.#pauseIfFull()
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(...parts: Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure
-    let more: boolean
     try {
-      more = this.#stream.send(bytes)
+      this.#stream.send(new Uint8ArrayList(...parts))
     } catch (cause) {
       throw this.#failure ?? gone(cause)
     }
+    if (!this.#stream.writableNeedsDrain) return
+    // Work goes on while the network takes what is queued; one turn of the event loop lets it.
+    if (this.#stream.writeBufferLength < WRITE_HIGH_WATER) return await new Promise((resolve) => setImmediate(resolve))
     // libp2p's own onDrain() resolves at once after the first drain; the event does not.
-    while (!more && this.#stream.writableNeedsDrain) {
+    while (this.#stream.writableNeedsDrain && this.#stream.writeBufferLength >= WRITE_HIGH_WATER) {
       await this.#withDeadline(this.#drained(), 'to receive')
-      more = !this.#stream.writableNeedsDrain
     }
   }
 

@@ -48,7 +48,10 @@ export const IDLE_TIMEOUT_MS = 30_000
 export const DIAL_TIMEOUT_MS = 10_000
 
 /** Bytes that wait unread in a channel before the peer is told to pause. */
-export const READ_HIGH_WATER = 1024 * 1024
+export const READ_HIGH_WATER = 4 * 1024 * 1024
+
+/** Bytes that wait to be sent before a writer waits with them. */
+export const WRITE_HIGH_WATER = 1024 * 1024
 
 /** Bytes of a bulk frame: small frames pay for a yamux and a Noise header and for event-loop turns each. */
 export const BULK_FRAME_BYTES = 128 * 1024
@@ -63,7 +66,7 @@ export const MAX_INPUT_BYTES = 64 * 1024 * 1024
 export const MAX_ONNX_BYTES = 512 * 1024 * 1024
 
 /** Receive window that a stream may grow to, bytes: what a paused session can still be sent. */
-export const MAX_STREAM_WINDOW = 4 * 1024 * 1024
+export const MAX_STREAM_WINDOW = 8 * 1024 * 1024
 
 /** Input bits of one circuit instance from one side: a window or an argmax times its ring. */
 export const MAX_CIRCUIT_INPUTS = 1 << 20

@@ -9,24 +9,22 @@ export function packedBytes(count: number, bits: number): number {
 
 /** Packs the low `bits` (1..32) of each value; value i takes bits [i*bits, (i+1)*bits) of the result. */
 export function packBits(values: Uint32Array, bits: number): Uint8Array {
-  const out = new Uint8Array(packedBytes(values.length, bits))
-  const mask = 2 ** bits - 1
-  let acc = 0 // at most 7 pending bits
-  let pending = 0
-  let at = 0
-  for (let i = 0; i < values.length; i++) {
-    const v = bits === 32 ? values[i] : values[i] & mask
-    // acc stays below 2^(7+32), exact in a double
-    acc += v * 2 ** pending
-    pending += bits
-    while (pending >= 8) {
-      out[at++] = acc & 0xff
-      acc = Math.floor(acc / 256)
-      pending -= 8
-    }
+  const size = packedBytes(values.length, bits)
+  // A value may touch five bytes, the last of them beyond the end but zero.
+  const out = new Uint8Array(size + 5)
+  const mask = bits === 32 ? -1 : 2 ** bits - 1
+  for (let i = 0, position = 0; i < values.length; i++, position += bits) {
+    const at = position >>> 3
+    const shift = position & 7
+    const value = values[i] & mask
+    const low = value << shift
+    out[at] |= low
+    out[at + 1] |= low >>> 8
+    out[at + 2] |= low >>> 16
+    out[at + 3] |= low >>> 24
+    if (shift + bits > 32) out[at + 4] |= value >>> (32 - shift)
   }
-  if (pending > 0) out[at] = acc
-  return out
+  return out.subarray(0, size)
 }
 
 /** Inverse of packBits for `count` values. */
@@ -36,20 +34,16 @@ export function unpackBits(packed: Uint8Array, count: number, bits: number): Uin
       `expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`,
     )
   }
+  const source = new Uint8Array(packed.length + 5)
+  source.set(packed)
   const out = new Uint32Array(count)
-  let acc = 0
-  let have = 0
-  let at = 0
-  const modulus = 2 ** bits
-  for (let i = 0; i < count; i++) {
-    while (have < bits) {
-      acc += packed[at++] * 2 ** have
-      have += 8
-    }
-    const high = Math.floor(acc / modulus)
-    out[i] = acc - high * modulus
-    acc = high
-    have -= bits
+  const mask = bits === 32 ? -1 : 2 ** bits - 1
+  for (let i = 0, position = 0; i < count; i++, position += bits) {
+    const at = position >>> 3
+    const shift = position & 7
+    let value = (source[at] | (source[at + 1] << 8) | (source[at + 2] << 16) | (source[at + 3] << 24)) >>> shift
+    if (shift + bits > 32) value |= source[at + 4] << (32 - shift)
+    out[i] = value & mask
   }
   return out
 }

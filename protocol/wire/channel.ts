@@ -5,8 +5,8 @@
 export interface Channel {
   /** The next `length` bytes; rejects when the peer closes first or a deadline passes. */
   read(length: number): Promise<Uint8Array>
-  /** Resolves when the transport can take more; the bytes must not be changed afterwards. */
-  write(bytes: Uint8Array): Promise<void>
+  /** Sends the parts one after another; resolves when the transport can take more. They must not be changed afterwards. */
+  write(...parts: Uint8Array[]): Promise<void>
   /** Ends the channel; both sides' pending operations reject. */
   abort(reason: Error): void
 }
@@ -62,7 +62,15 @@ export class ReadQueue {
     }
   }
 
+  /** Without a copy where the bytes lie in one part. */
   #take(length: number): Uint8Array {
+    const head = this.#parts[0]
+    if (head !== undefined && head.length - this.#offset > length) {
+      const out = head.subarray(this.#offset, this.#offset + length)
+      this.#offset += length
+      this.#length -= length
+      return out
+    }
     const out = new Uint8Array(length)
     let filled = 0
     let consumed = 0
@@ -105,10 +113,12 @@ export class MemoryChannel implements Channel {
     return bytes
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(...parts: Uint8Array[]): Promise<void> {
     const peer = this.peer!
-    this.sent += bytes.length
-    peer.#queue.push(bytes)
+    for (const part of parts) {
+      this.sent += part.length
+      peer.#queue.push(part)
+    }
     // As real transports do: hold the writer while the reader lags.
     while (peer.#queue.length > 4 * 1024 * 1024 && !peer.#queue.starving) {
       await new Promise<void>((resolve) => {

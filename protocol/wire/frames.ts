@@ -43,12 +43,11 @@ export class Frames {
 
   /** Sends one frame; resolves when the transport can take more. */
   async send(type: FrameType, payload: Uint8Array): Promise<void> {
-    const frame = new Uint8Array(HEADER_BYTES + payload.length)
-    frame[0] = type
-    new DataView(frame.buffer).setUint32(1, payload.length, true)
-    frame.set(payload, HEADER_BYTES)
-    this.sent += frame.length
-    await this.#channel.write(frame)
+    const header = new Uint8Array(HEADER_BYTES)
+    header[0] = type
+    new DataView(header.buffer).setUint32(1, payload.length, true)
+    this.sent += HEADER_BYTES + payload.length
+    await this.#channel.write(header, payload)
   }
 
   async sendControl<T>(codec: Codec<T>, message: T): Promise<void> {
