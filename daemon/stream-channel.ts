@@ -90,8 +90,12 @@ export class StreamChannel implements Channel {
     // A pause from within resume() would be undone by it.
     if (this.#paused || this.#resuming || this.#queue.starving || this.#queue.length < READ_HIGH_WATER) return
     if (this.#stream.status !== 'open') return
-    this.#paused = true
-    this.#stream.pause()
+    try {
+      this.#stream.pause()
+      this.#paused = true
+    } catch {
+      // The readable end is closing: all that will ever come is here, and there is nobody left to hold back.
+    }
   }
 
   #end(error: Error | undefined): void {
