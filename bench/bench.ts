@@ -168,7 +168,7 @@ async function main(): Promise<void> {
     writeFileSync(LATEST, `${JSON.stringify(json, null, 2)}\n`)
     writeFileSync(
       REPORT,
-      `# Benchmark\n\nRecorded ${json.date} by \`npm run bench -- --record\` on ${machine}. Medians of ${options.queries} queries with a bundle ready;\noffline is per bundle. The paper's figures are of its own machines (two, 1 Gbit/s LAN).\n\n\`\`\`\n${text}\n\`\`\`\n`,
+      `# Benchmark\n\nRecorded ${json.date} by \`npm run bench -- --record\` on ${machine}. Medians of ${options.queries} queries with a bundle ready;\noffline is per bundle. The paper's figures were measured by its authors on their machines.\n\n\`\`\`\n${text}\n\`\`\`\n`,
     )
   }
 }
