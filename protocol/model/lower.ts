@@ -459,7 +459,10 @@ class Lowering {
     const { op, inputs } = r.node
     const at = inputs[0] === this.#current ? 1 : 0
     if (at === 0 && op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
-    if (inputs[at] === this.#current) r.fail(`operator ${op} of a value with itself is not supported yet`)
+    if (inputs[at] === this.#current)
+      r.fail(
+        `it combines a hidden value with itself, and only constants are supported; replace a square by Relu and retrain`,
+      )
     if (!this.#constants.has(inputs[at])) this.#branch(r)
     const constant = this.#broadcast(r, this.#constant(r, at))
     const one = new Float64Array(constant.length).fill(1)
