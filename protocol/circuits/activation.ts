@@ -62,13 +62,11 @@ function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: A
   return [...magnitude.slice(0, bits).map((wire) => c.mux(over, c.not(sign), wire)), sign]
 }
 
-/** What activationCircuit computes on one window, on signed integers: the reference semantics. */
-export function activate(window: readonly number[], shape: ActivationShape): number {
-  return activateLargest(Math.max(...window), shape)
-}
-
-/** The same from the largest of the window: shift and ReLU keep order. */
-export function activateLargest(largest: number, { relu, shift, bits, saturate }: ActivationShape): number {
+/**
+ * What activationCircuit computes, on the largest of a window as a signed integer: the reference semantics. Shift and ReLU
+ * keep order, so the largest is enough.
+ */
+export function activate(largest: number, { relu, shift, bits, saturate }: ActivationShape): number {
   const value = Math.floor(largest / 2 ** shift)
   if (relu && value < 0) return 0
   const high = 2 ** bits

@@ -1,10 +1,11 @@
 /**
  * The evaluator of half-gates (Zahur, Rosulek, Evans, EUROCRYPT 2015), chunk by chunk, gate by gate as tables arrive.
  */
+import { GateKind } from '../circuits/builder.js'
 import { Arena } from '../kernels/arena.js'
 import { outputColours, projectionTweak } from './garbler.js'
 import type { ChunkCipher } from './hash.js'
-import { GateKind, INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
+import { INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
 
 export class Evaluator {
   readonly #program: Program

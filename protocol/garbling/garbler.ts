@@ -4,9 +4,10 @@
  *
  * Leaks nothing but the circuit and the number of instances. Secret: delta and the zero labels.
  */
+import { GateKind } from '../circuits/builder.js'
 import { Arena } from '../kernels/arena.js'
 import type { ChunkCipher } from './hash.js'
-import { GateKind, INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
+import { INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
 
 export class Garbler {
   readonly #program: Program

@@ -2,7 +2,7 @@
  * A circuit compiled for batched garbling: wires become slots of a structure of arrays, reused as soon as a wire is
  * dead, so that one chunk of instances stays in the processor's cache.
  */
-import { type Circuit, GateKind } from '../circuits/builder.js'
+import type { Circuit } from '../circuits/builder.js'
 
 /** Instances garbled together. A chunk's wires fit the second-level cache. */
 export const CHUNK_INSTANCES = 512
@@ -67,5 +67,3 @@ export function chunkSizes(instances: number): number[] {
 export function gatesPerFrame(instances: number, bytes: number): number {
   return Math.max(1, Math.floor(bytes / (instances * 2 * LABEL_BYTES)))
 }
-
-export { GateKind }

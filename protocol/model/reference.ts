@@ -2,7 +2,7 @@
  * The reference executor: the semantics of a compiled model on plain integers. The two-party protocol equals it bit
  * for bit. It checks on the way that nothing leaves the ring the plan proved for it.
  */
-import { activateLargest } from '../circuits/activation.js'
+import { activate } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
 import { addInto, applyLinear, sumPool } from '../ring/linear.js'
 import { activationInputs, activationShape, type Plan, type Stage } from './plan.js'
@@ -57,7 +57,7 @@ export function runReference(plan: Plan, secret: ModelWeights, input: Int32Array
     for (let n = 0; n < next.length; n++) {
       let largest = Number.NEGATIVE_INFINITY
       for (let w = 0; w < shape.window; w++) largest = Math.max(largest, y[inputs[n * shape.window + w]])
-      next[n] = activateLargest(largest, shape)
+      next[n] = activate(largest, shape)
     }
     x = next
   }
