@@ -8,10 +8,11 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { createLibp2p } from 'libp2p'
 import { MAX_STREAM_WINDOW } from '../protocol/limits.js'
+import { bulkCrypto } from './noise-crypto.js'
 import type { SocketMeter } from './socket-meter.js'
 
-/** Yamux messages as large as a bulk frame: fewer headers, and the peer's reads stay large. */
-const YAMUX_MESSAGE_BYTES = 64 * 1024
+/** With its header of 12 bytes a yamux message fills one Noise message: 65535 bytes less the tag of 16. */
+const YAMUX_MESSAGE_BYTES = 65535 - 16 - 12
 /** Receive window of a stream: two bulk frames at first, so that the first garbled chunk never waits. */
 const INITIAL_WINDOW_BYTES = 1024 * 1024
 const MAX_CONNECTIONS = 256
@@ -21,7 +22,7 @@ export async function startNode(identity: Uint8Array, listen: readonly string[],
     privateKey: privateKeyFromProtobuf(identity),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [noise({ crypto: bulkCrypto })],
     streamMuxers: [
       yamux({
         maxMessageSize: YAMUX_MESSAGE_BYTES,

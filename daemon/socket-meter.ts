@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Connection, Metrics, MultiaddrConnection } from '@libp2p/interface'
+import type { Uint8ArrayList } from 'uint8arraylist'
 
 export interface Traffic {
   readonly sent: number
@@ -29,6 +30,7 @@ export class SocketMeter {
       if (socket === undefined) return
       const key = connection.remoteAddr.toString()
       this.#accounts.set(key, { socket, sent: 0, received: 0 })
+      batchWrites(connection, socket)
       connection.addEventListener('close', () => {
         if (this.#accounts.get(key)?.socket === socket) this.#accounts.delete(key)
       })
@@ -68,5 +70,19 @@ export class SocketMeter {
   #account(connection: Connection): Account | undefined {
     const address = connection.remoteAddr.toString()
     return this.#accounts.get(address) ?? this.#accounts.get(address.replace(/\/p2p\/[^/]+$/, ''))
+  }
+}
+
+/** Has the parts of a message (lengths, headers, tags) leave in one system call: libp2p writes each by itself. */
+function batchWrites(connection: MultiaddrConnection, socket: Socket): void {
+  const stream = connection as MultiaddrConnection & {
+    sendData(data: Uint8ArrayList): { sentBytes: number; canSendMore: boolean }
+  }
+  stream.sendData = (data) => {
+    socket.cork()
+    let canSendMore = true
+    for (const part of data) canSendMore = socket.write(part)
+    process.nextTick(() => socket.uncork())
+    return { sentBytes: data.byteLength, canSendMore }
   }
 }

@@ -54,7 +54,7 @@ export const READ_HIGH_WATER = 4 * 1024 * 1024
 export const WRITE_HIGH_WATER = 1024 * 1024
 
 /** Bytes of a bulk frame: small frames pay for a yamux and a Noise header and for event-loop turns each. */
-export const BULK_FRAME_BYTES = 128 * 1024
+export const BULK_FRAME_BYTES = 256 * 1024
 
 /** A user's input file, bytes. */
 export const MAX_INPUT_BYTES = 64 * 1024 * 1024
