@@ -34,7 +34,7 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   const log = pino({ level: options.logLevel ?? config.logLevel }, pino.destination(2))
   // A stream that fails behind our back must not take the other sessions with it.
   process.on('unhandledRejection', (reason) => log.error({ err: reason }, 'unhandled rejection'))
-  const daemon = await Daemon.start(options.repo, options.listen ?? config.listen, log)
+  const daemon = await Daemon.start(options.repo, options.listen ?? config.listen, config.engine, log)
 
   if (options.json) {
     console.log(JSON.stringify({ id: daemon.peerId, addresses: daemon.addresses, ready: true }))

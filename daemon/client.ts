@@ -4,6 +4,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 import { MinionnError } from '../protocol/errors.js'
+import type { EngineName } from '../protocol/homomorphic/engine.js'
 import {
   DIAL_TIMEOUT_MS,
   MAX_CATALOG_BYTES,
@@ -67,13 +68,15 @@ export class Client {
   readonly #repo: Repo
   readonly #node: Libp2p
   readonly #meter: SocketMeter
+  readonly #engine: EngineName
   readonly #log: Logger
   readonly #otSessions = new WeakMap<Connection, OtSessions<OtReceiver>>()
 
-  constructor(repo: Repo, node: Libp2p, meter: SocketMeter, log: Logger) {
+  constructor(repo: Repo, node: Libp2p, meter: SocketMeter, engine: EngineName, log: Logger) {
     this.#repo = repo
     this.#node = node
     this.#meter = meter
+    this.#engine = engine
     this.#log = log
   }
 
@@ -188,7 +191,7 @@ export class Client {
     const { plan } = published.manifest
     const started = performance.now()
     const bundles = await this.#session(connection, prepareProtocol(published.id), signal, (frames) =>
-      prepareAsClient(frames, plan, count, progress),
+      prepareAsClient(frames, plan, count, progress, this.#engine),
     )
     const seconds = (performance.now() - started) / 1000
     const bytes = this.#meter.take(connection)

@@ -4,10 +4,13 @@ import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
 import { MinionnError } from '../protocol/errors.js'
+import { ENGINES } from '../protocol/homomorphic/engine.js'
 
 const configSchema = z.strictObject({
   /** Multiaddrs to listen on; port 0 takes a free one. */
   listen: z.array(z.string().startsWith('/')).default(['/ip4/127.0.0.1/tcp/0']),
+  /** What this node's own bundles are prepared with; hosts answer to both. */
+  engine: z.enum(ENGINES).default('lattice'),
   logLevel: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
 })
 

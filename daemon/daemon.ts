@@ -2,6 +2,7 @@
 import type { Libp2p } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import { MinionnError } from '../protocol/errors.js'
+import type { EngineName } from '../protocol/homomorphic/engine.js'
 import type { Repo } from '../storage/repo.js'
 import { Client } from './client.js'
 import { ControlServer } from './control-server.js'
@@ -22,7 +23,7 @@ export class Daemon {
   }
 
   /** Starts on a repo; resolves when peers and commands can be served. */
-  static async start(folder: string, listen: readonly string[], log: Logger): Promise<Daemon> {
+  static async start(folder: string, listen: readonly string[], engine: EngineName, log: Logger): Promise<Daemon> {
     const repo = await openRepo(folder)
     let node: Libp2p | undefined
     try {
@@ -35,7 +36,7 @@ export class Daemon {
       await host.start()
       const running = {
         host,
-        client: new Client(repo, started, meter, log),
+        client: new Client(repo, started, meter, engine, log),
         addresses: () => started.getMultiaddrs().map((address) => address.toString()),
         connections: () =>
           started.getConnections().map((c) => ({ peer: c.remotePeer.toString(), address: c.remoteAddr.toString() })),

@@ -22,7 +22,6 @@ import { packedBytes } from '../ring/bits.js'
 import { DEGREE } from './packing.js'
 
 export const PRIME_BITS = [60, 49] as const
-export const MODULUS_BITS = PRIME_BITS[0] + PRIME_BITS[1]
 /** Homomorphic Encryption Standard, table 1: n = 4096, 128-bit classical security. */
 const MAX_MODULUS_BITS = 109
 

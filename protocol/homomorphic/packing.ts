@@ -29,10 +29,10 @@ export interface Packing {
   results(o: number): { at: Int32Array; index: Int32Array; bundle: Int32Array }
 }
 
-/** Relative costs: encryption and 56 KB up; product and sum; masking, decryption and 20 KB down. */
+/** Relative costs: encryption and 57 KB up; product and sum; masking, decryption and 20 KB down. */
 const INPUT_COST = 2000
-const PRODUCT_COST = 150
-const OUTPUT_COST = 2500
+const PRODUCT_COST = 60
+const OUTPUT_COST = 1600
 
 /** The cheapest packing of a linear map for a batch of bundles. */
 export function packingOf(geometry: ConvGeometry | DenseGeometry, batch: number): Packing {

@@ -63,6 +63,8 @@ export interface Kernels {
     ring: number,
   ): void
   packBytes(bytes: number, packed: number, count: number): void
+  packWords(words: number, packed: number, count: number, bits: number): void
+  unpackWords(packed: number, words: number, count: number, bits: number): void
   unpackWide(packed: number, out: number, count: number, bits: number): void
   packWide(words: number, packed: number, count: number, bits: number, drop: number): void
   widen(words: number, count: number, drop: number, q: bigint): void
@@ -74,6 +76,63 @@ export interface Kernels {
     random: number,
     count: number,
     floodBits: number,
+    constants: number,
+  ): void
+  nttForward(a: number, roots: number, shoup: number, prime: number): void
+  nttInverse(a: number, roots: number, shoup: number, prime: number): void
+  sumOfProducts(
+    out0: number,
+    out1: number,
+    weights: number,
+    weightOffset: number,
+    inputs: number,
+    inputOffset: number,
+    n: number,
+    constants: number,
+    sums: number,
+  ): void
+  subtractProducts(x: number, a: number, s: number, shoup: number, count: number, prime: number): void
+  residues(values: number, out: number, count: number, prime: number, one: number): void
+  scaleMessages(
+    messages: number,
+    noise: number,
+    out: number,
+    count: number,
+    k: number,
+    low: number,
+    prime: number,
+    factor: number,
+    factorShoup: number,
+    one: number,
+  ): void
+  binomial(random: number, out: number, count: number): void
+  ternary(random: number, count: number, out: number, want: number): number
+  uniform(random: number, count: number, out: number, want: number, prime: number): number
+  addScaledNoise(values: number, noise: number, count: number, prime: number, factor: number, shoup: number): void
+  maskResponses(
+    values: number,
+    at: number,
+    masks: number,
+    random: number,
+    count: number,
+    floodBits: number,
+    constants: number,
+  ): void
+  fractions(values: number, primes: number, scales: number, at: number, count: number, drop: number, out: number): void
+  centredResidues(words: number, out: number, count: number, bits: number, constants: number): void
+  multiplyBy(x: number, s: number, shoup: number, count: number, prime: number): void
+  addResidues(x: number, y: number, count: number, prime: number): void
+  allBelow(values: number, count: number, bound: number): number
+  decryptAt(
+    x0: number,
+    x1: number,
+    c0: number,
+    at: number,
+    count: number,
+    k: number,
+    b: number,
+    c0Extra: number,
+    out: number,
     constants: number,
   ): void
 }
@@ -142,6 +201,20 @@ export class Arena {
     const missing = this.#top - this.#memory.buffer.byteLength
     if (missing > 0) this.#memory.grow(Math.ceil(missing / PAGE))
     return at
+  }
+
+  /** What is allocated from here on goes with reset(). */
+  mark(): number {
+    return this.#top
+  }
+
+  reset(mark: number): void {
+    this.#top = mark
+  }
+
+  /** Bytes of memory held. */
+  get size(): number {
+    return this.#memory.buffer.byteLength
   }
 
   u8(at: number, length: number): Uint8Array {

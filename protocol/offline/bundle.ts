@@ -4,7 +4,7 @@
  * For each stage j: the client holds r_j (from a seed) and v_j = W r_j - u_j, the host u_j (from a seed), so that
  * u_j + v_j = W r_j mod 2^k. MiniONN section 4.
  */
-import { needsTriples, type Plan, stageSizes, tripleRing } from '../model/plan.js'
+import { needsTriples, type Plan, stageSizes } from '../model/plan.js'
 import { Prg, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { reduceInto, sumPool } from '../ring/linear.js'
@@ -36,9 +36,9 @@ export function mapMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array {
   return s.pre === undefined ? r : reduceInto(sumPool(s.pre, r), s.ring)
 }
 
-/** u' of stage j, uniform mod 2^K: the host masks its response with it, and its share is u = -u'. */
+/** u' of stage j, uniform mod 2^32: the host masks its response with it in the engine's ring, and its share is u = -u' mod 2^k. */
 export function responseMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array {
-  return new Prg(seed, j).ring(stageSizes(plan.stages[j]).mapOutput, tripleRing(plan))
+  return new Prg(seed, j).ring(stageSizes(plan.stages[j]).mapOutput, 32)
 }
 
 /** The client's share of stage j's y: post(v), or post(pre(r)) where W is the identity. */

@@ -3,7 +3,7 @@
  * homomorphic/packing.ts.
  *
  *   client                                host
- *   PrepareRequest{count}        ->
+ *   PrepareRequest{count, engine} ->
  *                                <-       PrepareAccept{ids}
  *   Enc(0)                       ->
  *   per stage: Enc(r) ...        ->
@@ -15,12 +15,11 @@
  * If it breaks off anywhere, neither side reuses anything of it.
  */
 import { randomBytes } from 'node:crypto'
-import type { Ciphertext } from 'node-seal'
 import { MinionnError } from '../errors.js'
-import { Bfv, ENCRYPTION_BYTES, responseBytes, SecretEncryptor } from '../homomorphic/bfv.js'
+import { ENGINES, type Engine, type EngineName, engineOf, type Results } from '../homomorphic/engine.js'
+import { latticeEngine } from '../homomorphic/lattice-engine.js'
 import { DEGREE, type Packing, packingOf } from '../homomorphic/packing.js'
-import { Responder, WeightPolynomials } from '../homomorphic/responder.js'
-import { withWeights } from '../homomorphic/weight-cache.js'
+import { keptWeights } from '../homomorphic/weight-cache.js'
 import { MAX_PREPARE_COUNT } from '../limits.js'
 import { type Plan, stageSizes, tripleRing } from '../model/plan.js'
 import type { HostedModel } from '../model/weights.js'
@@ -28,9 +27,6 @@ import { randomSeed } from '../random.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { PrepareAccept, PrepareDone, PrepareRequest } from '../wire/messages.js'
 import { BUNDLE_ID_BYTES, type ClientBundle, mapMask, responseMask, type ServerBundle } from './bundle.js'
-
-/** NTT-form weight polynomials (64 KiB each) a session holds at a time. */
-const MAX_CACHED_POLYNOMIALS = 4096
 
 /** The triples of one stage for a batch of bundles: sets of ciphertexts, each for some of the bundles. */
 export interface TripleBatch {
@@ -54,7 +50,7 @@ export function tripleBatches(plan: Plan, count: number): TripleBatch[] {
 }
 
 /** Results of output ciphertext o that belong to the first `bundles` bundles of its set. */
-function usedResults(packing: Packing, o: number, bundles: number) {
+function usedResults(packing: Packing, o: number, bundles: number): Results {
   const all = packing.results(o)
   if (bundles === packing.bundles) return all
   const keep = [...all.bundle.keys()].filter((n) => all.bundle[n] < bundles)
@@ -66,20 +62,21 @@ function usedResults(packing: Packing, o: number, bundles: number) {
 export function prepareCosts(
   plan: Plan,
   count: number,
+  engine: Engine = latticeEngine,
 ): { up: number; down: number; bytesUp: number; bytesDown: number } {
   let up = 1
   let down = 0
   let bytesDown = 0
-  for (const { packing, sets } of tripleBatches(plan, count)) {
+  for (const { stage, packing, sets } of tripleBatches(plan, count)) {
     for (const set of sets) {
       up += packing.inputs
       down += packing.outputs
       for (let o = 0; o < packing.outputs; o++) {
-        bytesDown += responseBytes(tripleRing(plan), usedResults(packing, o, set.count).at.length)
+        bytesDown += engine.responseBytes(plan.stages[stage].ring, usedResults(packing, o, set.count).at.length)
       }
     }
   }
-  return { up, down, bytesUp: up * ENCRYPTION_BYTES, bytesDown }
+  return { up, down, bytesUp: up * engine.encryptionBytes, bytesDown }
 }
 
 /** The client's side: resolves once the host has stored its half. `progress` goes from 0 to 1. */
@@ -88,8 +85,9 @@ export async function prepareAsClient(
   plan: Plan,
   count: number,
   progress: (done: number) => void = () => {},
+  name: EngineName = 'lattice',
 ): Promise<ClientBundle[]> {
-  await frames.sendControl(PrepareRequest, { count })
+  await frames.sendControl(PrepareRequest, { count, engine: name })
   const { bundleIds } = await frames.receiveControl(PrepareAccept)
   if (bundleIds.length !== count || bundleIds.some((id) => id.length !== BUNDLE_ID_BYTES)) {
     throw new MinionnError(
@@ -97,8 +95,8 @@ export async function prepareAsClient(
       `asked for ${count} bundles, the host named ${bundleIds.length} of its own making`,
     )
   }
-  const bfv = await Bfv.forRing(tripleRing(plan))
-  const key = new SecretEncryptor(bfv)
+  const engine = await engineOf(name, tripleRing(plan))
+  const key = engine.newClient()
   try {
     const batches = tripleBatches(plan, count)
     const seeds = bundleIds.map(() => randomSeed())
@@ -107,14 +105,14 @@ export async function prepareAsClient(
     let answered = 0
 
     const send = async () => {
-      await frames.send(FrameType.ciphertexts, key.encrypt(new Uint32Array(DEGREE)))
+      await frames.send(FrameType.ciphertexts, key.encrypt(new Uint32Array(DEGREE), tripleRing(plan)))
       for (const { stage, packing, sets } of batches) {
         for (const { first, count } of sets) {
           const vectors = seeds.slice(first, first + count).map((seed) => mapMask(plan, seed, stage))
           for (let i = 0; i < packing.inputs; i++) {
             const plain = new Uint32Array(DEGREE)
             packing.packInput(i, vectors, plain)
-            await frames.send(FrameType.ciphertexts, key.encrypt(plain))
+            await frames.send(FrameType.ciphertexts, key.encrypt(plain, plan.stages[stage].ring))
           }
         }
       }
@@ -122,15 +120,14 @@ export async function prepareAsClient(
     const receive = async () => {
       for (const { stage, packing, sets } of batches) {
         const { ring } = plan.stages[stage]
-        const mask = 2 ** ring - 1
         for (let b = 0; b < count; b++) v[b][stage] = new Uint32Array(stageSizes(plan.stages[stage]).mapOutput)
         for (const set of sets) {
           for (let o = 0; o < packing.outputs; o++) {
             const { at, index, bundle } = usedResults(packing, o, set.count)
-            const response = await frames.receive(FrameType.ciphertexts, responseBytes(bfv.ringBits, at.length))
-            const values = key.decryptResponse(response, at)
+            const response = await frames.receive(FrameType.ciphertexts, engine.responseBytes(ring, at.length))
+            const values = key.decrypt(response, at, ring)
             for (let n = 0; n < at.length; n++) {
-              v[set.first + bundle[n]][stage]![index[n]] = ring === 32 ? values[n] : values[n] & mask
+              v[set.first + bundle[n]][stage]![index[n]] = values[n]
             }
             progress(++answered / total)
           }
@@ -155,58 +152,52 @@ export async function prepareAsServer(
   model: HostedModel,
   store: (bundles: ServerBundle[]) => Promise<void>,
 ): Promise<number> {
-  const { count } = await frames.receiveControl(PrepareRequest)
+  const request = await frames.receiveControl(PrepareRequest)
+  const { count } = request
   if (count < 1 || count > MAX_PREPARE_COUNT) {
     throw new MinionnError(
       'BAD_PEER',
       `expected a batch of 1 to ${MAX_PREPARE_COUNT} bundles, the client asked for ${count}`,
     )
   }
+  const name = ENGINES.find((known) => known === request.engine)
+  if (name === undefined) {
+    throw new MinionnError(
+      'BAD_PEER',
+      `expected one of the engines ${ENGINES.join(', ')}, the client asked for "${request.engine.slice(0, 20)}"`,
+    )
+  }
   const { plan } = model.published.manifest
   const bundles = Array.from({ length: count }, () => ({ id: randomBytes(BUNDLE_ID_BYTES), seed: randomSeed() }))
   await frames.sendControl(PrepareAccept, { bundleIds: bundles.map((bundle) => bundle.id) })
 
-  const bfv = await Bfv.forRing(tripleRing(plan))
-  const responder = new Responder(bfv, await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES))
+  const engine = await engineOf(name, tripleRing(plan))
+  const host = engine.newHost(await frames.receive(FrameType.ciphertexts, engine.encryptionBytes))
   try {
     for (const { stage, packing, sets } of tripleBatches(plan, count)) {
-      const make = () => new WeightPolynomials(bfv, packing, model.secret.stages[stage].weights, MAX_CACHED_POLYNOMIALS)
-      await withWeights(`${model.published.id}/${stage}/${count}`, make, async (polynomials) => {
-        for (const set of sets) {
-          const masks = bundles
-            .slice(set.first, set.first + set.count)
-            .map(({ seed }) => responseMask(plan, seed, stage))
-          await answerSet(frames, responder, packing, polynomials, masks)
+      const { ring } = plan.stages[stage]
+      for (const { first, count: size } of sets) {
+        const inputs: Uint8Array[] = []
+        for (let i = 0; i < packing.inputs; i++) {
+          inputs.push(await frames.receive(FrameType.ciphertexts, engine.encryptionBytes))
         }
-      })
+        const masks = bundles.slice(first, first + size).map(({ seed }) => responseMask(plan, seed, stage))
+        const outputs = Array.from({ length: packing.outputs }, (_, o) => {
+          const { at, index, bundle } = usedResults(packing, o, size)
+          return { at, masks: Uint32Array.from(index, (element, n) => masks[bundle[n]][element]) }
+        })
+        const weights = keptWeights(`${model.published.id}/${stage}/${count}/${name}`, () =>
+          engine.weights(packing, model.secret.stages[stage].weights),
+        )
+        for (const response of [...host.respond(packing, weights, inputs, ring, outputs)]) {
+          await frames.send(FrameType.ciphertexts, response)
+        }
+      }
     }
   } finally {
-    responder.dispose()
+    host.dispose()
   }
   await store(bundles)
   await frames.sendControl(PrepareDone, { count })
   return count
-}
-
-async function answerSet(
-  frames: Frames,
-  responder: Responder,
-  packing: Packing,
-  polynomials: WeightPolynomials,
-  masks: readonly Uint32Array[],
-): Promise<void> {
-  const inputs: Ciphertext[] = []
-  try {
-    for (let i = 0; i < packing.inputs; i++) {
-      inputs.push(responder.receive(await frames.receive(FrameType.ciphertexts, ENCRYPTION_BYTES)))
-    }
-    for (let o = 0; o < packing.outputs; o++) {
-      const { at, index, bundle } = usedResults(packing, o, masks.length)
-      const chosen = new Uint32Array(index.length)
-      for (let n = 0; n < index.length; n++) chosen[n] = masks[bundle[n]][index[n]]
-      await frames.send(FrameType.ciphertexts, responder.respond(packing, polynomials, inputs, o, at, chosen))
-    }
-  } finally {
-    for (const cipher of inputs) cipher.delete()
-  }
 }

@@ -1,6 +1,7 @@
 /**
  * Bit packing: vectors of small unsigned integers as dense little-endian bit strings.
  */
+import { Arena } from '../kernels/arena.js'
 
 /** Bytes of `count` values of `bits` bits. */
 export function packedBytes(count: number, bits: number): number {
@@ -9,22 +10,13 @@ export function packedBytes(count: number, bits: number): number {
 
 /** Packs the low `bits` (1..32) of each value; value i takes bits [i*bits, (i+1)*bits) of the result. */
 export function packBits(values: Uint32Array, bits: number): Uint8Array {
-  const size = packedBytes(values.length, bits)
-  // A value may touch five bytes, the last of them beyond the end but zero.
-  const out = new Uint8Array(size + 5)
-  const mask = bits === 32 ? -1 : 2 ** bits - 1
-  for (let i = 0, position = 0; i < values.length; i++, position += bits) {
-    const at = position >>> 3
-    const shift = position & 7
-    const value = values[i] & mask
-    const low = value << shift
-    out[at] |= low
-    out[at + 1] |= low >>> 8
-    out[at + 2] |= low >>> 16
-    out[at + 3] |= low >>> 24
-    if (shift + bits > 32) out[at + 4] |= value >>> (32 - shift)
-  }
-  return out.subarray(0, size)
+  return Arena.with((arena) => {
+    const words = arena.alloc(values.byteLength)
+    const packed = arena.alloc(packedBytes(values.length, bits) + 8)
+    arena.u32(words, values.length).set(values)
+    arena.run.packWords(words, packed, values.length, bits)
+    return arena.u8(packed, packedBytes(values.length, bits)).slice()
+  })
 }
 
 /** Inverse of packBits for `count` values. */
@@ -34,16 +26,11 @@ export function unpackBits(packed: Uint8Array, count: number, bits: number): Uin
       `expected ${packedBytes(count, bits)} bytes for ${count} values of ${bits} bits, got ${packed.length}`,
     )
   }
-  const source = new Uint8Array(packed.length + 5)
-  source.set(packed)
-  const out = new Uint32Array(count)
-  const mask = bits === 32 ? -1 : 2 ** bits - 1
-  for (let i = 0, position = 0; i < count; i++, position += bits) {
-    const at = position >>> 3
-    const shift = position & 7
-    let value = (source[at] | (source[at + 1] << 8) | (source[at + 2] << 16) | (source[at + 3] << 24)) >>> shift
-    if (shift + bits > 32) value |= source[at + 4] << (32 - shift)
-    out[i] = value & mask
-  }
-  return out
+  return Arena.with((arena) => {
+    const source = arena.alloc(packed.length + 8)
+    const words = arena.alloc(count * 4)
+    arena.u8(source, packed.length).set(packed)
+    arena.run.unpackWords(source, words, count, bits)
+    return arena.u32(words, count).slice()
+  })
 }

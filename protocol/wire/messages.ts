@@ -464,6 +464,7 @@ export namespace CatalogReply {
 
 export interface PrepareRequest {
   count: number
+  engine: string
 }
 
 export namespace PrepareRequest {
@@ -481,12 +482,18 @@ export namespace PrepareRequest {
           w.uint32(obj.count)
         }
 
+        if ((obj.engine != null && obj.engine !== '')) {
+          w.uint32(18)
+          w.string(obj.engine)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
       }, (reader, length, opts = {}) => {
         const obj: any = {
-          count: 0
+          count: 0,
+          engine: ''
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -497,6 +504,10 @@ export namespace PrepareRequest {
           switch (tag >>> 3) {
             case 1: {
               obj.count = reader.uint32()
+              break
+            }
+            case 2: {
+              obj.engine = reader.string()
               break
             }
             default: {
@@ -521,6 +532,13 @@ export namespace PrepareRequest {
               }
               break
             }
+            case 2: {
+              yield {
+                field: `${prefix}.engine`,
+                value: reader.string()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -538,6 +556,11 @@ export namespace PrepareRequest {
     value: number
   }
 
+  export interface PrepareRequestEngineFieldEvent {
+    field: '$.engine'
+    value: string
+  }
+
   export function encode (obj: Partial<PrepareRequest>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, PrepareRequest.codec())
   }
@@ -546,7 +569,7 @@ export namespace PrepareRequest {
     return decodeMessage(buf, PrepareRequest.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<PrepareRequest>): Generator<PrepareRequestCountFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<PrepareRequest>): Generator<PrepareRequestCountFieldEvent | PrepareRequestEngineFieldEvent> {
     return streamMessage(buf, PrepareRequest.codec(), opts)
   }
 }

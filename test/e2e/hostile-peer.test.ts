@@ -10,7 +10,7 @@ import { startNode } from '../../daemon/node.js'
 import { CATALOG_PROTOCOL, inferProtocol, prepareProtocol } from '../../daemon/protocols.js'
 import { SocketMeter } from '../../daemon/socket-meter.js'
 import { StreamChannel } from '../../daemon/stream-channel.js'
-import { ENCRYPTION_BYTES } from '../../protocol/homomorphic/bfv.js'
+import { latticeEngine } from '../../protocol/homomorphic/lattice-engine.js'
 import { MAX_PREPARE_COUNT } from '../../protocol/limits.js'
 import { Frames, FrameType } from '../../protocol/wire/frames.js'
 import { CatalogRequest, InferRequest, PrepareAccept, PrepareRequest } from '../../protocol/wire/messages.js'
@@ -83,7 +83,7 @@ describe('hostile peer', () => {
   test('counts out of range, unknown bundles and models', async () => {
     for (const count of [0, MAX_PREPARE_COUNT + 1, 4_000_000_000]) {
       const { frames } = await open(prepareProtocol(model))
-      await frames.sendControl(PrepareRequest, { count })
+      await frames.sendControl(PrepareRequest, { count, engine: 'lattice' })
       assert.match((await refusal(frames)).message, /1 to 64 bundles/)
     }
     for (const bundleId of [randomBytes(16), randomBytes(3), new Uint8Array(0)]) {
@@ -98,10 +98,10 @@ describe('hostile peer', () => {
 
   test('ciphertexts and base OTs that are noise', async () => {
     const prepare = await open(prepareProtocol(model))
-    await prepare.frames.sendControl(PrepareRequest, { count: 1 })
+    await prepare.frames.sendControl(PrepareRequest, { count: 1, engine: 'lattice' })
     const { bundleIds } = await prepare.frames.receiveControl(PrepareAccept)
     assert.equal(bundleIds.length, 1)
-    await prepare.frames.send(FrameType.ciphertexts, new Uint8Array(ENCRYPTION_BYTES).fill(255))
+    await prepare.frames.send(FrameType.ciphertexts, new Uint8Array(latticeEngine.encryptionBytes).fill(255))
     assert.match((await refusal(prepare.frames)).message, /ciphertext .* not valid/)
     // The bundle of a prepare that broke off does not exist.
     const infer = await open(inferProtocol(model))

@@ -3,6 +3,7 @@
  * whole system in tests (useKernels) and are crossed with the kernels on random and edge values.
  */
 import type { Kernels } from '../../protocol/kernels/arena.js'
+import { latticeKernels } from './lattice-kernels.js'
 
 export function scalarKernels(memory: WebAssembly.Memory): Kernels {
   const words = (at: number, bytes: number) => new Uint32Array(memory.buffer, at, bytes / 4)
@@ -20,6 +21,7 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
   const tweak = (x: number[], t: number) => [x[0], x[1], x[2], x[3] ^ t]
 
   return {
+    ...latticeKernels(memory),
     xorLabels: xor,
     garbleKeys(a, b, delta, na, nb, t, keys, bytes) {
       const [x, y, d] = [words(a, bytes), words(b, bytes), label(words(delta, 16), 0)]
@@ -144,6 +146,29 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
       ]
       target.fill(0)
       for (let i = 0; i < count; i++) target[i >>> 3] |= (source[i] & 1) << (i & 7)
+    },
+    packWords(source, packed, count, bits) {
+      const values = words(source, count * 4)
+      const target = new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 32) * 4)
+      target.fill(0)
+      for (let i = 0; i < count; i++) {
+        for (let b = 0; b < bits; b++) {
+          const p = i * bits + b
+          target[p >>> 3] |= ((values[i] >>> b) & 1) << (p & 7)
+        }
+      }
+    },
+    unpackWords(packed, out, count, bits) {
+      const source = new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 8))
+      const values = words(out, count * 4)
+      for (let i = 0; i < count; i++) {
+        let value = 0
+        for (let b = 0; b < bits; b++) {
+          const p = i * bits + b
+          value |= ((source[p >>> 3] >>> (p & 7)) & 1) << b
+        }
+        values[i] = value
+      }
     },
     unpackWide(packed, out, count, bits) {
       const [source, target] = [new Uint8Array(memory.buffer, packed, Math.ceil((count * bits) / 8)), wide(out, count)]

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import type { Ciphertext } from 'node-seal'
-import { Bfv, ENCRYPTION_BYTES, responseBytes, SecretEncryptor } from '../../protocol/homomorphic/bfv.js'
-import { DEGREE, packingOf } from '../../protocol/homomorphic/packing.js'
-import { Responder, WeightPolynomials } from '../../protocol/homomorphic/responder.js'
+import SEAL from 'node-seal'
+import { ENGINES, type Engine, type EngineName, engineOf } from '../../protocol/homomorphic/engine.js'
+import { inverse, POLYNOMIAL_BYTES, PRIMES, Transforms } from '../../protocol/homomorphic/lattice.js'
+import { LatticeWeights } from '../../protocol/homomorphic/lattice-engine.js'
+import { DEGREE, type Packing, packingOf } from '../../protocol/homomorphic/packing.js'
+import { Arena, useKernels } from '../../protocol/kernels/arena.js'
 import {
   applyLinear,
   type ConvGeometry,
@@ -13,6 +15,7 @@ import {
   outputSize,
   weightCount,
 } from '../../protocol/ring/linear.js'
+import { scalarKernels } from '../twins/scalar-kernels.js'
 
 const randomRing = (count: number, bits: number) =>
   new Uint32Array(new Uint8Array(randomBytes(count * 4)).buffer).map((v) => (bits === 32 ? v : v & (2 ** bits - 1)))
@@ -124,54 +127,147 @@ test('linear maps agree with a product by taps', async () => {
   }
 })
 
-test("triples under BFV: v = W r + u' mod 2^k, for narrow and the widest rings and extreme weights", async () => {
-  for (const [ringBits, weightBits] of [
-    [20, 8],
-    [25, 14],
-    [32, 16],
-  ]) {
-    const bfv = await Bfv.forRing(ringBits)
-    const key = new SecretEncryptor(bfv)
-    const responder = new Responder(bfv, key.encrypt(new Uint32Array(DEGREE)))
-    for (const [name, geometry] of GEOMETRIES.slice(0, 10)) {
-      const batch = 2
-      const packing = packingOf(geometry, batch)
-      const weights = randomWeights(weightCount(geometry), weightBits)
-      if (name === 'grouped') weights.fill(0)
-      const vectors = Array.from({ length: packing.bundles }, () => randomRing(inputSize(geometry), ringBits))
-      const expected = vectors.map((vector) => applyLinear(geometry, weights, vector))
-      const inputs: Ciphertext[] = []
-      for (let i = 0; i < packing.inputs; i++) {
-        const plain = new Uint32Array(DEGREE)
-        packing.packInput(i, vectors, plain)
-        const packed = key.encrypt(plain)
-        assert.equal(packed.length, ENCRYPTION_BYTES)
-        inputs.push(responder.receive(packed))
-      }
-      const polynomials = new WeightPolynomials(bfv, packing, weights, 4)
-      for (let o = 0; o < packing.outputs; o++) {
-        const { at, index, bundle } = packing.results(o)
-        const masks = randomRing(at.length, ringBits)
-        const response = responder.respond(packing, polynomials, inputs, o, at, masks)
-        assert.equal(response.length, responseBytes(ringBits, at.length))
-        const values = key.decryptResponse(response, at)
-        values.forEach((value, n) => {
-          const want = (expected[bundle[n]][index[n]] + masks[n]) % 2 ** ringBits
-          assert.equal(value, want, `${name}, ring ${ringBits}`)
-        })
-      }
-      polynomials.dispose()
-      for (const cipher of inputs) cipher.delete()
+const usual = GEOMETRIES.slice(0, 10)
+
+/** Responses under an engine hold W r + u' mod 2^ring for every geometry. */
+async function crossTriples(
+  name: EngineName,
+  ring: number,
+  weightBits: number,
+  geometries = usual,
+  own?: Partial<Engine>,
+): Promise<void> {
+  const engine = { ...(await engineOf(name, ring)), ...own }
+  const client = engine.newClient()
+  const host = engine.newHost(client.encrypt(new Uint32Array(DEGREE), ring))
+  for (const [title, geometry] of geometries) {
+    const packing = packingOf(geometry, 2)
+    const weights = randomWeights(weightCount(geometry), weightBits)
+    if (title === 'grouped') weights.fill(0)
+    if (title === 'depthwise') weights.fill(-(2 ** (weightBits - 1)))
+    const vectors = Array.from({ length: packing.bundles }, () => randomRing(inputSize(geometry), ring))
+    if (title === 'depthwise') for (const vector of vectors) vector.fill(2 ** ring - 1)
+    const expected = vectors.map((vector) => applyLinear(geometry, weights, vector))
+    const inputs = Array.from({ length: packing.inputs }, (_, i) => {
+      const plain = new Uint32Array(DEGREE)
+      packing.packInput(i, vectors, plain)
+      const packed = client.encrypt(plain, ring)
+      assert.equal(packed.length, engine.encryptionBytes)
+      return packed
+    })
+    const polynomials = engine.weights(packing, weights)
+    const outputs = Array.from({ length: packing.outputs }, (_, o) => {
+      const results = packing.results(o)
+      return { ...results, masks: randomRing(results.at.length, 32) }
+    })
+    const responses = [...host.respond(packing, polynomials, inputs, ring, outputs)]
+    assert.equal(responses.length, packing.outputs)
+    outputs.forEach(({ at, index, bundle, masks }, o) => {
+      assert.equal(responses[o].length, engine.responseBytes(ring, at.length))
+      client.decrypt(responses[o], at, ring).forEach((value, n) => {
+        const want = (expected[bundle[n]][index[n]] + masks[n]) % 2 ** ring
+        assert.equal(value, want, `${title}, ${name}, ring ${ring}`)
+      })
+    })
+    polynomials.dispose()
+  }
+  host.dispose()
+  client.dispose()
+}
+
+for (const name of ENGINES) {
+  test(`triples under ${name}: v = W r + u' mod 2^k, for narrow and the widest rings and extreme weights`, async () => {
+    for (const [ring, weightBits] of [
+      [2, 2],
+      [20, 8],
+      [25, 14],
+      [32, 16],
+    ]) {
+      await crossTriples(name, ring, weightBits)
     }
-    responder.dispose()
-    key.dispose()
+  })
+
+  test(`${name} refuses a ciphertext with residues out of range as the peer's fault`, async () => {
+    const engine = await engineOf(name, 20)
+    const client = engine.newClient()
+    const geometry = GEOMETRIES[0][1]
+    const packing = packingOf(geometry, 1)
+    const polynomials = engine.weights(packing, randomWeights(weightCount(geometry), 8))
+    const broken = client.encrypt(new Uint32Array(DEGREE), 20).fill(255, 0, 1000)
+    const answer = () => {
+      const outputs = [{ at: new Int32Array(0), masks: new Uint32Array(0) }]
+      return [...engine.newHost(broken).respond(packing, polynomials, [broken], 20, outputs)]
+    }
+    assert.throws(answer, { code: 'BAD_PEER' })
+    polynomials.dispose()
+    client.dispose()
+  })
+}
+
+test('triples with weights too many to keep, and with more products than one call takes', async () => {
+  const weights = (packing: Packing, values: Int32Array) => new LatticeWeights(packing, values, 0)
+  const wide = conv([600, 40, 40], 1, [1, 1])
+  await crossTriples('lattice', 31, 8, [GEOMETRIES[0], GEOMETRIES[4], ['600 channels', wide]], { weights })
+  await crossTriples('lattice', 31, 8, [['600 channels', wide]])
+})
+
+test('triples on the twins of the kernels', async () => {
+  useKernels(scalarKernels)
+  try {
+    await crossTriples('lattice', 27, 9, [GEOMETRIES[2], GEOMETRIES[5]])
+  } finally {
+    useKernels(undefined)
   }
 })
 
-test("a ciphertext with residues out of range is refused as the peer's fault", async () => {
-  const bfv = await Bfv.forRing(20)
-  const key = new SecretEncryptor(bfv)
-  const packed = key.encrypt(new Uint32Array(DEGREE)).fill(255, 0, 1000)
-  assert.throws(() => bfv.unpackEncryption(packed), { code: 'BAD_PEER' })
-  key.dispose()
+test('products modulo X^N + 1 and the four primes are those of SEAL', async () => {
+  const seal = await SEAL()
+  const parameters = new seal.EncryptionParameters(seal.SchemeType.bfv)
+  parameters.setPolyModulusDegree(DEGREE)
+  const moduli = new seal.VectorModulus()
+  // SEAL asks for one more prime, for the key switching that nobody does.
+  for (const p of [...PRIMES, 163577857]) moduli.push_back(new seal.Modulus(BigInt(p)))
+  parameters.setCoeffModulus(moduli)
+  parameters.setPlainModulus(new seal.Modulus(2n ** 20n))
+  const context = new seal.SEALContext(parameters, true, seal.SecLevelType.none)
+  assert.ok(context.parametersSet())
+  assert.ok(context.firstContextData().totalCoeffModulusBitCount() <= 109)
+
+  const generator = new seal.KeyGenerator(context)
+  const encryptor = new seal.Encryptor(context, generator.createPublicKey(), generator.secretKey())
+  const weights = randomWeights(DEGREE, 12)
+  const plain = new seal.Plaintext(DEGREE, DEGREE)
+  const blob = Uint8Array.from(plain.saveToArray({ value: 0 }) as Uint8Array)
+  const coefficients = new BigUint64Array(blob.buffer, 88)
+  weights.forEach((w, i) => {
+    coefficients[i] = BigInt.asUintN(20, BigInt(w))
+  })
+  plain.loadFromArray(context, blob)
+  const cipher = new seal.Ciphertext()
+  encryptor.encryptSymmetric(plain, cipher)
+  const planes = (c: typeof cipher) => {
+    const bytes = Uint8Array.from(c.saveToArray({ value: 0 }) as Uint8Array).slice(113)
+    return Uint32Array.from(new BigUint64Array(bytes.buffer), Number)
+  }
+  const before = planes(cipher)
+  new seal.Evaluator(context).multiplyPlain(cipher, plain, cipher)
+  const expected = planes(cipher)
+
+  Arena.with((arena) => {
+    const transforms = new Transforms(arena)
+    const signed = arena.alloc(4 * DEGREE)
+    const polynomial = arena.alloc(POLYNOMIAL_BYTES)
+    arena.u32(signed, DEGREE).set(weights)
+    transforms.forwardSigned(signed, polynomial)
+    PRIMES.forEach((p, i) => {
+      const at = arena.alloc(4 * DEGREE)
+      arena.u32(at, DEGREE).set(before.subarray(i * DEGREE, (i + 1) * DEGREE))
+      transforms.forward(at, i)
+      const [x, w] = [arena.u32(at, DEGREE), arena.u32(polynomial + 4 * DEGREE * i, DEGREE)]
+      const scale = inverse(BigInt(DEGREE), BigInt(p))
+      for (let n = 0; n < DEGREE; n++) x[n] = Number((((BigInt(x[n]) * BigInt(w[n])) % BigInt(p)) * scale) % BigInt(p))
+      transforms.inverse(at, i)
+      assert.deepEqual(arena.u32(at, DEGREE), expected.subarray(i * DEGREE, (i + 1) * DEGREE))
+    })
+  })
 })

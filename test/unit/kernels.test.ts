@@ -1,49 +1,15 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { maskConstants } from '../../protocol/homomorphic/responder.js'
-import { Arena, type Kernels, useKernels } from '../../protocol/kernels/arena.js'
+import { maskConstants } from '../../protocol/homomorphic/seal-engine.js'
+import { useKernels } from '../../protocol/kernels/arena.js'
 import { checkCard } from '../../protocol/model/card.js'
 import { compileNetwork } from '../../protocol/model/compile.js'
 import { NetworkBuilder } from '../../protocol/model/network-builder.js'
 import { quantiseInput, runReference } from '../../protocol/model/reference.js'
+import { cross, fills } from '../helpers/cross-kernels.js'
 import { TwoParties } from '../helpers/two-party.js'
 import { scalarKernels } from '../twins/scalar-kernels.js'
-
-/** Runs `work` on kernels and on twins over the same memory image and compares the whole image. */
-function cross(
-  name: string,
-  bytes: number,
-  fill: (memory: Uint8Array) => void,
-  work: (run: Kernels, at: number) => void,
-): void {
-  const start = new Uint8Array(bytes)
-  fill(start)
-  const images = [undefined, scalarKernels].map((factory) => {
-    useKernels(factory)
-    return Arena.with((arena) => {
-      const at = arena.alloc(bytes)
-      arena.u8(at, bytes).set(start)
-      work(arena.run, at)
-      return arena.u8(at, bytes).slice()
-    })
-  })
-  useKernels(undefined)
-  assert.deepEqual(images[0], images[1], name)
-}
-
-const fills: [string, (memory: Uint8Array) => void][] = [
-  ['random', (memory) => memory.set(randomBytes(memory.length))],
-  ['zeros', (memory) => memory.fill(0)],
-  ['ones', (memory) => memory.fill(255)],
-  [
-    'high bits',
-    (memory) =>
-      memory.forEach((_, i) => {
-        memory[i] = i % 4 === 3 ? 0x80 : 0
-      }),
-  ],
-]
 
 test('label kernels equal their twins', () => {
   for (const [name, fill] of fills) {
@@ -166,6 +132,13 @@ test('bit kernels equal their twins', () => {
       cross(`expand ${name}`, out + size * window * ring, image, (run, at) =>
         run.expandBits(at, at + elements * 4, at + out, first, size, window, ring),
       )
+    }
+    for (const bits of [1, 5, 19, 28, 31, 32]) {
+      const count = 37
+      cross(`unpack words ${bits} ${name}`, 152 + 8 + 4 * count, fill, (run, at) =>
+        run.unpackWords(at, at + 160, count, bits),
+      )
+      cross(`pack words ${bits} ${name}`, 160 + 4 * count, fill, (run, at) => run.packWords(at, at + 160, count, bits))
     }
     for (const count of [16, 64, 48]) {
       cross(`pack bytes ${name}`, count + 16, fill, (run, at) => run.packBytes(at, at + count, count))

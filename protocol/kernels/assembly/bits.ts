@@ -29,3 +29,32 @@ export function packBytes(bytes: usize, packed: usize, count: usize): void {
     store<u16>(packed + (i >> 3), u16(i8x16.bitmask(i8x16.shl(v128.load(bytes + i), 7))))
   }
 }
+
+/** The low `bits` (1..32) of each 32-bit word to a little-endian bit string; whole words are
+ * written. */
+export function packWords(words: usize, packed: usize, count: usize, bits: u32): void {
+  const mask = u32((u64(1) << bits) - 1)
+  let pending: u64 = 0
+  let filled: u32 = 0
+  let at = packed
+  for (let i: usize = 0; i < count; i++) {
+    pending |= u64(load<u32>(words + (i << 2)) & mask) << filled
+    filled += bits
+    if (filled >= 32) {
+      store<u32>(at, u32(pending))
+      at += 4
+      pending >>= 32
+      filled -= 32
+    }
+  }
+  if (filled > 0) store<u32>(at, u32(pending))
+}
+
+/** `count` values of `bits` (1..32) bits to 32-bit words; `packed` must be followed by 8 readable bytes. */
+export function unpackWords(packed: usize, words: usize, count: usize, bits: u32): void {
+  const mask = (u64(1) << bits) - 1
+  let position: usize = 0
+  for (let i: usize = 0; i < count; i++, position += bits) {
+    store<u32>(words + (i << 2), u32((load<u64>(packed + (position >> 3)) >> (position & 7)) & mask))
+  }
+}

@@ -1,45 +1,37 @@
 /**
- * The host's half of the triple protocol: from encryptions of r, an encryption of W r + u' that shows nothing of W
- * but the result.
- *
- * Circuit privacy, per response (the paper's proof leaves it out):
- * - c1 is re-randomised with PK * u + e1, PK an encryption of zero by the client, u fresh ternary, e1 fresh noise:
- *   under RLWE with secret u it is uniform to the client.
- * - c0 is masked with round(q u'/t) + f: u' uniform hides the result, f uniform in +-2^(105-k) floods the noise,
- *   which depends on W. The host's share is u = -u' mod t.
- * SECURITY.md derives the bounds.
+ * The triple engine on Microsoft SEAL (node-seal), with the circuit privacy of lattice-engine.ts: c1 is re-randomised with
+ * PK * u + e1, c0 masked with round(q u'/t) + f, the host's share is u = -u' mod t. All rings of a plan share one context, t = 2^K with
+ * K the widest: 2^k divides 2^K.
  */
 import { randomBytes, randomFillSync } from 'node:crypto'
 import type { Ciphertext, Plaintext } from 'node-seal'
 import type { Arena } from '../kernels/arena.js'
-import { type Bfv, MODULUS_BITS } from './bfv.js'
+import { Bfv, ENCRYPTION_BYTES, responseBytes, SecretEncryptor } from './bfv.js'
+import type { Engine, TripleClient, TripleHost, WeightPolynomials } from './engine.js'
+import { floodBits } from './flooding.js'
 import { DEGREE, type Packing } from './packing.js'
-
-/** |f| <= 2^(FLOOD_BITS - k): an eighth of the decryption bound q/2t. */
-export const FLOOD_BITS = MODULUS_BITS - 4
 
 /** Bytes of one residue plane. */
 const PLANE_BYTES = DEGREE * 8
 
-/** Weight polynomials of one linear map in NTT form, made once per model. */
-export class WeightPolynomials {
+/** Polynomials kept for one linear map, 64 KiB each in SEAL's heap; the rest are made again for every response. */
+const MAX_KEPT_POLYNOMIALS = 4096
+
+/** Weight polynomials of one linear map in NTT form, made as they are needed. */
+class SealWeights implements WeightPolynomials {
   readonly #bfv: Bfv
   readonly #packing: Packing
   readonly #weights: Int32Array
   readonly #cache = new Map<string, Plaintext | undefined>()
-  readonly #limit: number
 
-  /** Keeps up to `limit` polynomials (64 KiB each); the rest are made again for every response. */
-  constructor(bfv: Bfv, packing: Packing, weights: Int32Array, limit: number) {
+  constructor(bfv: Bfv, packing: Packing, weights: Int32Array) {
     this.#bfv = bfv
     this.#packing = packing
     this.#weights = weights
-    this.#limit = limit
   }
 
-  /** Polynomials kept now. */
-  get size(): number {
-    return this.#cache.size
+  get bytes(): number {
+    return this.#cache.size * 2 * PLANE_BYTES
   }
 
   /** Calls `use` with the polynomial between input i and output o; not at all where it is zero. */
@@ -47,7 +39,7 @@ export class WeightPolynomials {
     const key = this.#packing.weightKey(i, o)
     if (!this.#cache.has(key)) {
       const made = this.#make(i, o)
-      if (this.#cache.size < this.#limit) {
+      if (this.#cache.size < MAX_KEPT_POLYNOMIALS) {
         this.#cache.set(key, made)
       } else {
         if (made !== undefined) use(made)
@@ -79,30 +71,65 @@ function nttPlaintext(bfv: Bfv, signed: Int32Array): Plaintext {
   return plain
 }
 
-/** Answers for one prepare session: holds the client's encryption of zero. */
-export class Responder {
+class Client implements TripleClient {
+  readonly #bfv: Bfv
+  readonly #key: SecretEncryptor
+
+  constructor(bfv: Bfv) {
+    this.#bfv = bfv
+    this.#key = new SecretEncryptor(bfv)
+  }
+
+  encrypt(coefficients: Uint32Array): Uint8Array {
+    return this.#key.encrypt(coefficients)
+  }
+
+  decrypt(response: Uint8Array, at: Int32Array, ring: number): Uint32Array {
+    const values = this.#key.decryptResponse(response, at)
+    return ring === this.#bfv.ringBits ? values : values.map((v) => v & (2 ** ring - 1))
+  }
+
+  dispose(): void {
+    this.#key.dispose()
+  }
+}
+
+class Host implements TripleHost<SealWeights> {
   readonly #bfv: Bfv
   readonly #zero: Ciphertext
 
   constructor(bfv: Bfv, encryptionOfZero: Uint8Array) {
     this.#bfv = bfv
-    this.#zero = this.receive(encryptionOfZero)
+    this.#zero = this.#receive(encryptionOfZero)
   }
 
-  /** A client's encryption, ready for products. The caller deletes it. */
-  receive(packed: Uint8Array): Ciphertext {
+  #receive(packed: Uint8Array): Ciphertext {
     const cipher = this.#bfv.unpackEncryption(packed)
     this.#bfv.evaluator.cipherTransformToNttInplace(cipher)
     return cipher
   }
 
-  /**
-   * The packed response of output ciphertext o: sum of weights times inputs, re-randomised, masked with
-   * `masks[n]` (u', mod 2^k) at coefficient `at[n]`.
-   */
-  respond(
+  *respond(
     packing: Packing,
-    weights: WeightPolynomials,
+    weights: SealWeights,
+    inputs: readonly Uint8Array[],
+    _ring: number,
+    outputs: readonly { readonly at: Int32Array; readonly masks: Uint32Array }[],
+  ): Generator<Uint8Array> {
+    const ciphertexts: Ciphertext[] = []
+    try {
+      for (const input of inputs) ciphertexts.push(this.#receive(input))
+      let o = 0
+      for (const { at, masks } of outputs) yield this.#respond(packing, weights, ciphertexts, o++, at, masks)
+    } finally {
+      for (const cipher of ciphertexts) cipher.delete()
+    }
+  }
+
+  /** Sum of weights times inputs, re-randomised, masked with `masks[n]` mod 2^K at coefficient `at[n]`. */
+  #respond(
+    packing: Packing,
+    weights: SealWeights,
     inputs: readonly Ciphertext[],
     o: number,
     at: Int32Array,
@@ -157,12 +184,13 @@ function maskC0(arena: Arena, planes: number, bfv: Bfv, at: Int32Array, masks: U
   const constants = arena.alloc(64)
   randomFillSync(arena.u8(random, at.length * 16))
   arena.u32(positions, at.length).set(at)
-  arena.u32(values, at.length).set(masks)
+  const mask = bfv.ringBits === 32 ? -1 : 2 ** bfv.ringBits - 1
+  arena.u32(values, at.length).set(masks.map((v) => v & mask))
   bfv.primes.forEach((q, plane) => {
     const packed = new Uint8Array(maskConstants(bfv.primes, q, bfv.ringBits).buffer)
     arena.u8(constants, 64).set(packed)
-    const floodBits = FLOOD_BITS + 1 - bfv.ringBits
-    arena.run.maskResidues(planes + plane * PLANE_BYTES, positions, values, random, at.length, floodBits, constants)
+    const bits = floodBits(bfv.ringBits) + 1
+    arena.run.maskResidues(planes + plane * PLANE_BYTES, positions, values, random, at.length, bits, constants)
   })
 }
 
@@ -173,7 +201,7 @@ export function maskConstants(primes: readonly [bigint, bigint], q: bigint, ring
   const shoup = (w: bigint) => (w << 64n) / q
   const w = (whole >> k) % q
   const z = (1n << 64n) % q
-  const bound = 1n << BigInt(FLOOD_BITS - ringBits)
+  const bound = 1n << BigInt(floodBits(ringBits))
   return BigUint64Array.of(q, w, shoup(w), z, shoup(z), q - (bound % q), whole % (1n << k), k)
 }
 
@@ -184,4 +212,17 @@ function addNoise(arena: Arena, planes: number, primes: readonly [bigint, bigint
   primes.forEach((q, plane) => {
     arena.run.addNoise(planes + plane * PLANE_BYTES, random, DEGREE, q)
   })
+}
+
+/** The engine for plans whose widest ring is `ringBits`. */
+export async function sealEngine(ringBits: number): Promise<Engine<SealWeights>> {
+  const bfv = await Bfv.forRing(ringBits)
+  return {
+    name: 'seal',
+    encryptionBytes: ENCRYPTION_BYTES,
+    responseBytes: (_ring, results) => responseBytes(ringBits, results),
+    newClient: () => new Client(bfv),
+    newHost: (encryptionOfZero) => new Host(bfv, encryptionOfZero),
+    weights: (packing, weights) => new SealWeights(bfv, packing, weights),
+  }
 }
