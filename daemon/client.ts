@@ -17,7 +17,7 @@ import { quantiseInput } from '../protocol/model/reference.js'
 import { decodeClientBundle, encodeClientBundle } from '../protocol/offline/bundle.js'
 import { prepareAsClient } from '../protocol/offline/prepare.js'
 import { inferAsClient, OtSessions } from '../protocol/online/infer.js'
-import type { OtReceiver } from '../protocol/transfer/softspoken.js'
+import type { EvaluatorTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
 import { CatalogReply, CatalogRequest } from '../protocol/wire/messages.js'
 import type { Repo } from '../storage/repo.js'
@@ -70,7 +70,7 @@ export class Client {
   readonly #meter: SocketMeter
   readonly #engine: EngineName
   readonly #log: Logger
-  readonly #otSessions = new WeakMap<Connection, OtSessions<OtReceiver>>()
+  readonly #otSessions = new WeakMap<Connection, OtSessions<EvaluatorTransfers>>()
 
   constructor(repo: Repo, node: Libp2p, meter: SocketMeter, engine: EngineName, log: Logger) {
     this.#repo = repo

@@ -7,7 +7,7 @@ import { openManifest } from '../protocol/model/plan.js'
 import { decodeWeights, type HostedModel } from '../protocol/model/weights.js'
 import { prepareAsServer } from '../protocol/offline/prepare.js'
 import { inferAsServer, OtSessions } from '../protocol/online/infer.js'
-import type { OtSender } from '../protocol/transfer/softspoken.js'
+import type { GarblerTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
 import { CatalogReply, CatalogRequest } from '../protocol/wire/messages.js'
 import type { StoredModel } from '../storage/models.js'
@@ -24,7 +24,7 @@ export class Host {
   readonly #log: Logger
   readonly #limit = new SessionLimit()
   readonly #served = new Map<string, { name: string; model: HostedModel }>()
-  readonly #otSessions = new WeakMap<Connection, OtSessions<OtSender>>()
+  readonly #otSessions = new WeakMap<Connection, OtSessions<GarblerTransfers>>()
 
   constructor(repo: Repo, node: Libp2p, log: Logger) {
     this.#repo = repo

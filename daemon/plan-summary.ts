@@ -101,10 +101,10 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
 }
 
 function describeActivation(plan: PublishedModel['manifest']['plan'], i: number): string {
-  const { window, relu, shift, bits, saturate } = activationShape(plan, i)
+  const { window, relu, shift, bits, saturate, select } = activationShape(plan, i)
   const parts = [
     window > 1 && `max of ${window}`,
-    relu && 'ReLU',
+    relu && (select ? 'ReLU by selection' : 'ReLU'),
     `>> ${shift}`,
     `${bits} bits${saturate ? ', saturating' : ''}`,
   ]

@@ -2,9 +2,13 @@
  * The circuit of a garbled stage: y = yS + yC mod 2^k, requantised by an arithmetic shift, the largest of a window,
  * ReLU, saturation. Max-pooling comes before ReLU because they commute and one ReLU then serves a whole window. MiniONN
  * sections 5.2 and 5.3; the paper re-shares inside the circuit, here garbling/projection.ts does, for no AND gate.
+ *
+ * Where a ReLU has no window, the circuit may compute no more than which values pass, `select`: those are then
+ * multiplied by the shares outside (transfer/selection.ts). With m = k - shift, hS and hC the upper m bits of the shares and c
+ * the carry out of the lower ones, y >> shift = hS + hC + c - 2^m w, and for y >= 0 w is the OR of the shares' top bits.
  */
 
-import { add, any, maximum } from './arithmetic.js'
+import { add, addWithCarry, any, maximum } from './arithmetic.js'
 import { type Circuit, CircuitBuilder, type Wire, ZERO } from './builder.js'
 
 export interface ActivationShape {
@@ -19,13 +23,21 @@ export interface ActivationShape {
   readonly saturate: boolean
   /** k: ring of the window's shares. */
   readonly ringIn: number
+  /** Ring of the result's shares. */
+  readonly ringOut: number
+  /** A ReLU without window whose circuit yields the passing bit and corrections instead of the value's bits. */
+  readonly select: boolean
 }
+
+/** What an output wire adds to the value: a constant, or the sum of both parties' shifted shares. */
+export type OutputWeight = number | 'shares'
 
 /**
  * Garbler inputs: window * ringIn bits of yS. Evaluator inputs: window * ringIn bits of yC. Outputs: the bits of f(y),
  * least significant first, with the sign last where there is one; activationWeights() says what each counts for.
  */
 export function activationCircuit(shape: ActivationShape): Circuit {
+  if (shape.select) return selectingCircuit(shape)
   const { window, ringIn, shift } = shape
   const c = new CircuitBuilder(window * ringIn, window * ringIn)
   let layer = Array.from({ length: window }, (_, i) =>
@@ -40,8 +52,36 @@ export function activationCircuit(shape: ActivationShape): Circuit {
   return c.build(shape.relu ? relu(c, layer[0], shape) : signed(c, layer[0], shape))
 }
 
-/** What each output bit adds to the value: powers of two, and the sign's negative one. */
-export function activationWeights({ relu, bits, ringIn, shift }: ActivationShape): number[] {
+/** The passing bit and the corrections of a selected ReLU, in the order of activationWeights(). */
+function selectingCircuit({ ringIn, shift, bits, saturate, ringOut }: ActivationShape): Circuit {
+  const c = new CircuitBuilder(ringIn, ringIn)
+  const [a, b] = [c.garbler(0, ringIn), c.evaluator(0, ringIn)]
+  const { sum, carry } = addWithCarry(c, a, b, shift)
+  const positive = c.not(sum[ringIn - 1])
+  const over = saturate ? any(c, sum.slice(shift + bits, -1)) : ZERO
+  const pass = c.and(positive, c.not(over))
+  const outputs = [pass]
+  if (shift > 0) outputs.push(c.and(pass, carry))
+  if (ringOut > ringIn - shift) outputs.push(c.and(pass, c.or(a[ringIn - 1], b[ringIn - 1])))
+  if (clamps({ ringIn, shift, bits, saturate })) outputs.push(c.xor(positive, pass))
+  return c.build(outputs)
+}
+
+/** Whether there are bits above the kept ones for a saturating ReLU to look at. */
+function clamps({ ringIn, shift, bits, saturate }: Pick<ActivationShape, 'ringIn' | 'shift' | 'bits' | 'saturate'>) {
+  return saturate && bits < ringIn - shift - 1
+}
+
+/** What each output adds to the value: powers of two and the sign's negative one, or those of a selection. */
+export function activationWeights(shape: ActivationShape): OutputWeight[] {
+  const { relu, bits, ringIn, ringOut, shift, select } = shape
+  if (select) {
+    const weights: OutputWeight[] = ['shares']
+    if (shift > 0) weights.push(1)
+    if (ringOut > ringIn - shift) weights.push(-(2 ** (ringIn - shift)))
+    if (clamps(shape)) weights.push(2 ** bits - 1)
+    return weights
+  }
   const magnitude = Math.min(bits, ringIn - shift - 1)
   const weights = Array.from({ length: magnitude }, (_, i) => 2 ** i)
   return relu ? weights : [...weights, -(2 ** magnitude)]

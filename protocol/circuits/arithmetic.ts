@@ -4,16 +4,28 @@
  */
 import { type CircuitBuilder, type Wire, ZERO } from './builder.js'
 
-/** (a + b) mod 2^n for n-bit a and b: n - 1 ANDs. */
-export function add(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
+/** (a + b) mod 2^n for n-bit a and b, and the carry into bit `at`: n - 1 ANDs. */
+export function addWithCarry(
+  c: CircuitBuilder,
+  a: readonly Wire[],
+  b: readonly Wire[],
+  at: number,
+): { sum: Wire[]; carry: Wire } {
   const sum: Wire[] = []
   let carry = ZERO
+  let wanted = ZERO
   for (let i = 0; i < a.length; i++) {
+    if (i === at) wanted = carry
     const ac = c.xor(a[i], carry)
     sum.push(c.xor(ac, b[i]))
     if (i < a.length - 1) carry = c.xor(carry, c.and(ac, c.xor(b[i], carry)))
   }
-  return sum
+  return { sum, carry: wanted }
+}
+
+/** (a + b) mod 2^n for n-bit a and b: n - 1 ANDs. */
+export function add(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[]): Wire[] {
+  return addWithCarry(c, a, b, 0).sum
 }
 
 /** 1 when a > b as signed n-bit numbers: n ANDs. */

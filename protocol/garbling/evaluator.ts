@@ -5,7 +5,7 @@ import { GateKind } from '../circuits/builder.js'
 import { Arena } from '../kernels/arena.js'
 import { outputColours, projectionTweak } from './garbler.js'
 import type { ChunkCipher } from './hash.js'
-import { INSTRUCTION_WORDS, LABEL_BYTES, LABEL_WORDS, type Program } from './program.js'
+import { INSTRUCTION_WORDS, LABEL_BYTES, type Program } from './program.js'
 
 export class Evaluator {
   readonly #program: Program
@@ -71,7 +71,7 @@ export class Evaluator {
 
   /** Colours of the active output labels, [output][instance], one bit a byte. */
   outputColours(): Uint8Array {
-    return outputColours(this.#program, this.#arena, this.#wires, this.instances, false)
+    return outputColours(this.#program, this.#arena, this.#wires, this.#keys, this.instances, false)
   }
 
   /**
@@ -80,19 +80,21 @@ export class Evaluator {
    */
   project(cipher: ChunkCipher): Uint32Array {
     const { outputs, circuit } = this.#program
+    const { run } = this.#arena
     const n = this.instances
     const array = n * LABEL_BYTES
-    const sums = new Uint32Array(n)
+    // The tables are used up by now.
+    const sums = this.#table
     const wire = (o: number) => this.#wires + outputs[Math.min(o, outputs.length - 1)].slot * array
+    this.#arena.u32(sums, n).fill(0)
     for (let pair = 0; pair < outputs.length; pair += 2) {
       const tweak = projectionTweak(circuit.andGates, pair, n)
-      this.#arena.run.evaluateKeys(wire(pair), wire(pair + 1), tweak, this.#keys, array)
+      run.evaluateKeys(wire(pair), wire(pair + 1), tweak, this.#keys, array)
       cipher.encrypt(this.#arena.u8(this.#keys, 2 * array), this.#arena.u8(this.#hash, 2 * array))
-      const keys = this.#arena.u32(this.#keys, 2 * n * LABEL_WORDS)
-      const hash = this.#arena.u32(this.#hash, 2 * n * LABEL_WORDS)
-      const count = Math.min(2, outputs.length - pair) * n
-      for (let i = 0; i < count; i++) sums[i % n] += hash[i * LABEL_WORDS] ^ keys[i * LABEL_WORDS]
+      for (let o = 0; o < Math.min(2, outputs.length - pair); o++) {
+        run.projectEvaluator(this.#keys + o * array, this.#hash + o * array, n, sums)
+      }
     }
-    return sums
+    return this.#arena.u32(sums, n).slice()
   }
 }

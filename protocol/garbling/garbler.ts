@@ -18,6 +18,8 @@ export class Garbler {
   readonly #hash: number
   readonly #table: number
   readonly #bits: number
+  /** Weights, shares and corrections of a projection, 32 bits an instance. */
+  readonly #projection: number
   readonly #gatesPerFrame: number
   readonly instances: number
 
@@ -36,7 +38,8 @@ export class Garbler {
     this.#hash = this.#arena.alloc(4 * array)
     this.#table = this.#arena.alloc(gatesPerFrame * 2 * array)
     this.#wires = this.#arena.alloc(program.slots * array)
-    this.#bits = this.#arena.alloc(program.circuit.garblerInputs * instances)
+    this.#bits = this.#arena.alloc(Math.max(1, program.circuit.garblerInputs) * instances)
+    this.#projection = this.#arena.alloc(3 * 4 * instances)
     this.#arena.u32(this.#delta, LABEL_WORDS).set(delta)
   }
 
@@ -94,46 +97,38 @@ export class Garbler {
 
   /** Colours of the outputs' zero labels, [output][instance], one bit a byte: what decodes the evaluator's colours. */
   outputColours(): Uint8Array {
-    return outputColours(this.#program, this.#arena, this.#wires, this.instances, true)
+    return outputColours(this.#program, this.#arena, this.#wires, this.#bits, this.instances, true)
   }
 
   /**
    * Projects the output bits to shares mod 2^32 of their weighted sum (projection.ts): writes one correction per output
-   * and instance, [output][instance], and returns the garbler's shares.
+   * and instance, [output][instance], and returns the garbler's shares. A weight is one for all instances or one each.
    */
-  project(cipher: ChunkCipher, weights: readonly number[], corrections: Uint32Array): Uint32Array {
+  project(cipher: ChunkCipher, weights: readonly (number | Uint32Array)[], corrections: Uint32Array): Uint32Array {
     const { outputs, circuit } = this.#program
     const { run } = this.#arena
     const n = this.instances
     const array = n * LABEL_BYTES
-    const shares = new Uint32Array(n)
     const wire = (o: number) => this.#wires + outputs[Math.min(o, outputs.length - 1)].slot * array
+    const [weightsAt, sharesAt, correctionsAt] = [0, 1, 2].map((part) => this.#projection + part * 4 * n)
+    this.#arena.u32(sharesAt, n).fill(0)
     for (let pair = 0; pair < outputs.length; pair += 2) {
       const tweak = projectionTweak(circuit.andGates, pair, n)
       run.garbleKeys(wire(pair), wire(pair + 1), this.#delta, 0, 0, tweak, this.#keys, array)
       cipher.encrypt(this.#arena.u8(this.#keys, 4 * array), this.#arena.u8(this.#hash, 4 * array))
-      const keys = this.#arena.u32(this.#keys, 4 * n * LABEL_WORDS)
-      const hash = this.#arena.u32(this.#hash, 4 * n * LABEL_WORDS)
       for (let o = pair; o < Math.min(pair + 2, outputs.length); o++) {
-        const labels = this.#arena.u32(wire(o), n * LABEL_WORDS)
+        const weight = weights[o]
+        const all = this.#arena.u32(weightsAt, n)
+        if (typeof weight === 'number') all.fill(weight)
+        else all.set(weight)
+        const offset = (o - pair) * 2 * array
         const flip = Number(outputs[o].negated)
-        const zeroAt = (o - pair) * 2 * n
-        for (let i = 0; i < n; i++) {
-          const at = (zeroAt + i) * LABEL_WORDS
-          const other = at + n * LABEL_WORDS
-          const zero = hash[at] ^ keys[at]
-          const one = hash[other] ^ keys[other]
-          const colour = labels[i * LABEL_WORDS] & 1
-          const [first, second] = colour === 0 ? [zero, one] : [one, zero]
-          // The label of colour 0 stands for this bit.
-          const bit = colour ^ flip
-          const weight = weights[o]
-          shares[i] -= first - bit * weight
-          corrections[o * n + i] = first - second + (1 - 2 * bit) * weight
-        }
+        const [keys, hash] = [this.#keys + offset, this.#hash + offset]
+        run.projectGarbler(wire(o), keys, hash, n, flip, weightsAt, sharesAt, correctionsAt)
+        corrections.set(this.#arena.u32(correctionsAt, n), o * n)
       }
     }
-    return shares
+    return this.#arena.u32(sharesAt, n).slice()
   }
 }
 
@@ -142,20 +137,21 @@ export function projectionTweak(andGates: number, pair: number, instances: numbe
   return 2 * (andGates + pair / 2) * instances
 }
 
-/** Colour bits of the output labels; a garbler's include the negations, an evaluator's do not. */
+/**
+ * Colour bits of the output labels; a garbler's include the negations, an evaluator's do not. `scratch` holds a byte an instance.
+ */
 export function outputColours(
   program: Program,
   arena: Arena,
   wires: number,
+  scratch: number,
   instances: number,
   applyNegation: boolean,
 ): Uint8Array {
-  const labels = arena.u8(wires, program.slots * instances * LABEL_BYTES)
   const out = new Uint8Array(program.outputs.length * instances)
   program.outputs.forEach(({ slot, negated }, o) => {
-    const flip = applyNegation && negated ? 1 : 0
-    const from = slot * instances * LABEL_BYTES
-    for (let i = 0; i < instances; i++) out[o * instances + i] = (labels[from + i * LABEL_BYTES] & 1) ^ flip
+    arena.run.colours(wires + slot * instances * LABEL_BYTES, scratch, instances, Number(applyNegation && negated))
+    out.set(arena.u8(scratch, instances), o * instances)
   })
   return out
 }

@@ -10,6 +10,7 @@
  * The hash is that of the AND gates with tweaks of its own, cut to 32 bits. garbler.ts and evaluator.ts compute the shares;
  * here are the corrections as they travel.
  */
+import { Arena } from '../kernels/arena.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 
 /** Bytes of the corrections of a stage: one ring element per output bit. */
@@ -35,17 +36,22 @@ export function applyCorrections(
 ): Uint32Array {
   const instances = sums.reduce((total, chunk) => total + chunk.length, 0)
   const corrections = unpackBits(packed, outputs * instances, ring)
-  const shares = new Uint32Array(instances)
-  let first = 0
-  let at = 0
-  sums.forEach((chunk, c) => {
-    shares.set(chunk, first)
-    const size = chunk.length
-    for (let n = 0; n < outputs * size; n++) {
-      if (colours[c][n]) shares[first + (n % size)] += corrections[at + n]
-    }
-    first += size
-    at += outputs * size
+  return Arena.with((arena) => {
+    const size = Math.max(...sums.map((chunk) => chunk.length))
+    const shares = arena.alloc(4 * size)
+    const bits = arena.alloc(outputs * size)
+    const chosen = arena.alloc(4 * outputs * size)
+    const out = new Uint32Array(instances)
+    let first = 0
+    sums.forEach((chunk, c) => {
+      const n = chunk.length
+      arena.u32(shares, n).set(chunk)
+      arena.u8(bits, outputs * n).set(colours[c])
+      arena.u32(chosen, outputs * n).set(corrections.subarray(outputs * first, outputs * (first + n)))
+      for (let o = 0; o < outputs; o++) arena.run.addChosen(shares, bits + o * n, chosen + 4 * o * n, n)
+      out.set(arena.u32(shares, n), first)
+      first += n
+    })
+    return out
   })
-  return shares
 }

@@ -32,6 +32,19 @@ export interface Kernels {
   evaluateKeys(a: number, b: number, tweak: number, keys: number, bytes: number): void
   evaluateCombine(a: number, b: number, keys: number, hash: number, table: number, out: number, bytes: number): void
   activate(labels: number, bits: number, delta: number, count: number): void
+  colours(labels: number, out: number, count: number, flip: number): void
+  projectGarbler(
+    labels: number,
+    keys: number,
+    hash: number,
+    count: number,
+    flip: number,
+    weights: number,
+    shares: number,
+    corrections: number,
+  ): void
+  projectEvaluator(keys: number, hash: number, count: number, shares: number): void
+  addChosen(shares: number, bits: number, corrections: number, count: number): void
   fold16(streams: number, rows: number, sum: number, bytes: number): void
   xorMasked(target: number, source: number, mask: number, bytes: number): void
   transpose128(rows: number, out: number, count: number): void

@@ -333,16 +333,22 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
         const scale = path.current.scale / 2 ** shift
         const { current, coarsened } = provenLinear(next, outRange, scale, step.weightBits, position)
         const { name, pool, relu } = activation
-        const shape: ActivationShape = { window: area(pool), relu, shift, bits, saturate, ringIn: ring }
+        const base = { window: area(pool), relu, shift, bits, saturate, ringIn: ring, ringOut: ringFor(current.range) }
+        const shapes: ActivationShape[] = [{ ...base, select: false }]
+        if (relu && pool === undefined) shapes.push({ ...base, select: true })
+        const [shape, cost] = shapes
+          .map((shape) => [shape, instanceBytes(shape)] as const)
+          .reduce((best, other) => (other[1] < best[1] ? other : best))
+        const { select } = shape
         extended.push({
           stages: [
             ...path.stages,
-            { ...stageOf(layer, ring), activation: { name, pool, relu, shift, bits, saturate } },
+            { ...stageOf(layer, ring), activation: { name, pool, relu, shift, bits, saturate, select } },
           ],
           secrets: [...path.secrets, path.current.secret],
           current,
           coarsened: path.coarsened + coarsened,
-          bytes: path.bytes + instances * instanceBytes(shape, ringFor(current.range)),
+          bytes: path.bytes + instances * cost,
         })
       } catch (error) {
         refusal = error
@@ -353,8 +359,10 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
   return extended.sort((a, b) => (cheaper(a, b) === a ? -1 : 1)).slice(0, BEAM)
 }
 
-/** Bytes of one circuit: tables, oblivious transfers, projections and the returned share. */
-function instanceBytes(shape: ActivationShape, ringOut: number): number {
+/** Bytes of one circuit: tables, oblivious transfers, projections, selection and the returned share. */
+function instanceBytes(shape: ActivationShape): number {
   const { andGates, evaluatorInputs, outputs } = activationCircuit(shape)
-  return andGates * 32 + evaluatorInputs * 4 + ((outputs.length + 1) * ringOut) / 8
+  const element = shape.ringOut / 8
+  const selection = shape.select ? 4 + element : 0
+  return andGates * 32 + evaluatorInputs * 4 + (outputs.length + 1) * element + selection
 }

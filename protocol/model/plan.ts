@@ -59,6 +59,8 @@ const activation = z.strictObject({
     .min(0)
     .max(MAX_RING_BITS - 1),
   saturate: z.boolean(),
+  /** The circuit yields which values pass, and shares are multiplied outside of it (circuits/activation.ts). */
+  select: z.boolean(),
 })
 const stage = z.strictObject({
   name: z.string().max(1000),
@@ -170,6 +172,8 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
     bits: a.bits,
     saturate: a.saturate,
     ringIn,
+    ringOut: plan.stages[i + 1].ring,
+    select: a.select,
   }
 }
 
@@ -256,6 +260,8 @@ function checkPlan(plan: Plan): void {
     if (s.activation?.pool !== undefined) checkPool(s.activation.pool, sizes.output)
     if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS))
       fail(`stage ${i}'s activation is not valid`)
+    if (s.activation?.select && (!s.activation.relu || s.activation.pool !== undefined))
+      fail(`stage ${i} selects without being a plain ReLU`)
     const argmax = last && plan.card.reveal === 'label'
     const window = argmax ? sizes.output : s.activation === undefined ? 0 : activationShape(plan, i).window
     const inputs = window * s.ring

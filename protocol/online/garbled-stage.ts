@@ -4,7 +4,12 @@
  * outputs into shares. The garbler's own active labels come from a public stream (garbler.ts).
  */
 
-import { type ActivationShape, activationCircuit, activationWeights } from '../circuits/activation.js'
+import {
+  type ActivationShape,
+  activationCircuit,
+  activationWeights,
+  type OutputWeight,
+} from '../circuits/activation.js'
 import { argmaxCircuit } from '../circuits/argmax.js'
 import { Evaluator } from '../garbling/evaluator.js'
 import { Garbler } from '../garbling/garbler.js'
@@ -23,6 +28,9 @@ import { BULK_FRAME_BYTES } from '../limits.js'
 import { activationInputs, activationShape, type Plan, stageSizes } from '../model/plan.js'
 import type { Prg } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
+import { addInto } from '../ring/linear.js'
+import type { EvaluatorTransfers, GarblerTransfers } from '../transfer/ot-pair.js'
+import { choose, offer, selectionBytes } from '../transfer/selection.js'
 import { correctionBytes, type OtReceiver, type OtSender, otBatches } from '../transfer/softspoken.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 
@@ -34,8 +42,13 @@ export interface GarbledStage {
   readonly inputs: Int32Array
   readonly window: number
   readonly ringIn: number
-  /** How the outputs become shares of the next stage's input; undefined for argmax, whose label the client decodes. */
-  readonly projection: { readonly weights: readonly number[]; readonly ring: number } | undefined
+  /**
+   * How the outputs become shares of the next stage's input, and by how much the shares that the first output selects are
+   * shifted; undefined for argmax, whose label the client decodes.
+   */
+  readonly projection:
+    | { readonly weights: readonly OutputWeight[]; readonly ring: number; readonly selectShift: number | undefined }
+    | undefined
 }
 
 /** The stages to garble for a plan: one per activation, and argmax where only the label is revealed. */
@@ -50,7 +63,11 @@ export function garbledStages(plan: Plan): GarbledStage[] {
         inputs: activationInputs(s),
         window: shape.window,
         ringIn: shape.ringIn,
-        projection: { weights: activationWeights(shape), ring: plan.stages[i + 1].ring },
+        projection: {
+          weights: activationWeights(shape),
+          ring: shape.ringOut,
+          selectShift: shape.select ? shape.shift : undefined,
+        },
       },
     ]
   })
@@ -81,10 +98,11 @@ export function stageBytes(stage: GarbledStage): { up: number; down: number; and
   const transfers = otBatches(transferCount(stage)).reduce((sum, count) => sum + correctionBytes(count), 0)
   const tables = andGates * 2 * LABEL_BYTES
   if (stage.projection === undefined) return { up: transfers, down: tables + coloursBytes(stage), andGates }
-  const { ring } = stage.projection
+  const { ring, selectShift } = stage.projection
+  const selection = selectShift === undefined ? { up: 0, down: 0 } : selectionBytes(stage.instances, ring)
   return {
-    up: transfers + packedBytes(stage.instances, ring),
-    down: tables + projectionBytes(circuit.outputs.length, stage.instances, ring),
+    up: transfers + packedBytes(stage.instances, ring) + selection.up,
+    down: tables + projectionBytes(circuit.outputs.length, stage.instances, ring) + selection.down,
     andGates,
   }
 }
@@ -154,6 +172,18 @@ export async function sendLabels(frames: Frames, ot: OtSender, stage: GarbledSta
   return labels
 }
 
+/** What a selecting stage leaves open for the garbler until the evaluator's answer. */
+export interface OpenSelection {
+  readonly chosen: Uint32Array
+  readonly permute: Uint8Array
+}
+
+/** Shares of the inputs, shifted: what a selecting stage multiplies by its bit. */
+function shifted(share: Uint32Array, stage: GarbledStage): Uint32Array {
+  const shift = stage.projection?.selectShift ?? 0
+  return Uint32Array.from(stage.inputs, (index) => share[index] >>> shift)
+}
+
 /**
  * Garbler: streams the tables of a stage. Resolves to its shares of the outputs, mod 2^32, having sent the corrections;
  * for argmax to nothing, having sent what decodes the label.
@@ -161,13 +191,15 @@ export async function sendLabels(frames: Frames, ot: OtSender, stage: GarbledSta
 export async function garbleStage(
   frames: Frames,
   stage: GarbledStage,
-  ot: OtSender,
+  ot: GarblerTransfers,
   evaluatorZero: Uint32Array,
   share: Uint32Array,
   hash: HashKeys,
   labels: Prg,
-): Promise<Uint32Array> {
+): Promise<{ shares: Uint32Array; selection: OpenSelection | undefined }> {
   const { program, projection } = stage
+  const selected = projection?.selectShift === undefined ? undefined : shifted(share, stage)
+  const permute = new Uint8Array(selected === undefined ? 0 : stage.instances)
   const { garblerInputs, evaluatorInputs, outputs } = program.circuit
   const shares = new Uint32Array(stage.instances)
   const bits = expandShare(stage, share, (arena, at) => arena.u8(at, transferCount(stage)).slice())
@@ -179,7 +211,7 @@ export async function garbleStage(
     for (const size of chunkSizes(stage.instances)) {
       if (garbler?.instances !== size) {
         garbler?.release()
-        garbler = new Garbler(program, ot.delta, size, gatesPerFrame(size, BULK_FRAME_BYTES))
+        garbler = new Garbler(program, ot.forward.delta, size, gatesPerFrame(size, BULK_FRAME_BYTES))
       }
       const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
       const offset = first * evaluatorInputs * LABEL_WORDS
@@ -191,7 +223,9 @@ export async function garbleStage(
         colours = garbler.outputColours()
       } else {
         const chunk = corrections.subarray(first * outputs.length, (first + size) * outputs.length)
-        shares.set(garbler.project(cipher, projection.weights, chunk), first)
+        const weights = projection.weights.map((w) => (w === 'shares' ? selected!.subarray(first, first + size) : w))
+        shares.set(garbler.project(cipher, weights, chunk), first)
+        if (selected !== undefined) permute.set(garbler.outputColours().subarray(0, size), first)
       }
       first += size
     }
@@ -200,19 +234,24 @@ export async function garbleStage(
   }
   if (projection === undefined) await frames.send(FrameType.colours, packBits(Uint32Array.from(colours), 1))
   else await frames.send(FrameType.projections, packCorrections(corrections, projection.ring))
-  return shares
+  if (selected === undefined) return { shares, selection: undefined }
+  const chosen = await choose(frames, ot.backward, hash, permute)
+  return { shares, selection: { chosen, permute } }
 }
 
 /**
- * Evaluator: evaluates a stage as it streams in. Resolves to its shares of the outputs, mod 2^32; for argmax to the label.
+ * Evaluator: evaluates a stage as it streams in; `share` is what its labels stand for. Resolves to its shares of the outputs, mod
+ * 2^32, and for a selecting stage to the elements to send; for argmax to the label.
  */
 export async function evaluateStage(
   frames: Frames,
   stage: GarbledStage,
+  ot: EvaluatorTransfers,
   evaluatorLabels: Uint32Array,
+  share: Uint32Array,
   hash: HashKeys,
   labels: Prg,
-): Promise<Uint32Array> {
+): Promise<{ shares: Uint32Array; elements: Uint8Array | undefined }> {
   const { program, projection } = stage
   const { garblerInputs, evaluatorInputs, andGates, outputs } = program.circuit
   const sums: Uint32Array[] = []
@@ -243,11 +282,23 @@ export async function evaluateStage(
   }
   if (projection === undefined) {
     const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs.length, 1)
-    return Uint32Array.of(theirs.reduce((label, colour, bit) => label | ((colour ^ colours[0][bit]) << bit), 0))
+    const label = theirs.reduce((bits, colour, bit) => bits | ((colour ^ colours[0][bit]) << bit), 0)
+    return { shares: Uint32Array.of(label), elements: undefined }
   }
   const packed = await frames.receive(
     FrameType.projections,
     projectionBytes(outputs.length, stage.instances, projection.ring),
   )
-  return applyCorrections(sums, colours, packed, outputs.length, projection.ring)
+  const projected = applyCorrections(sums, colours, packed, outputs.length, projection.ring)
+  if (projection.selectShift === undefined) return { shares: projected, elements: undefined }
+  const passing = new Uint8Array(stage.instances)
+  let at = 0
+  for (const chunk of colours) {
+    const size = chunk.length / outputs.length
+    passing.set(chunk.subarray(0, size), at)
+    at += size
+  }
+  const own = shifted(share, stage)
+  const { shares, elements } = await offer(frames, ot.backward, hash, passing, own, projection.ring)
+  return { shares: addInto(projected, shares), elements }
 }

@@ -9,7 +9,8 @@
  *   OT corrections of stage 0           ->
  *   per garbled stage i:
  *     OT corrections of stage i + 1     ->      (while stage i is evaluated)
- *                                       <-      tables of stage i, corrections of its projection: both hold shares of f(y)
+ *                                       <-      tables of stage i, corrections of its projection and of its selection
+ *     elements of the selection         ->      both hold shares of f(y)
  *     its share less r_{i+1}            ->      adds its own: f(y) - r_{i+1}, which the host alone learns
  *                                       <-      the share of the outputs, or argmax and its colours
  *
@@ -31,7 +32,8 @@ import {
 import { Prg, randomSeed, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { addInto, reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
-import { OtReceiver, OtSender } from '../transfer/softspoken.js'
+import { type EvaluatorTransfers, type GarblerTransfers, setupEvaluator, setupGarbler } from '../transfer/ot-pair.js'
+import { receiveSelected } from '../transfer/selection.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { InferAccept, InferRequest } from '../wire/messages.js'
 import {
@@ -98,7 +100,7 @@ export async function inferAsClient(
   plan: Plan,
   bundle: ClientBundle,
   input: Int32Array,
-  sessions: OtSessions<OtReceiver>,
+  sessions: OtSessions<EvaluatorTransfers>,
   progress: (done: number) => void = () => {},
 ): Promise<Prediction> {
   const kept = sessions.takeAny()
@@ -107,7 +109,7 @@ export async function inferAsClient(
   if (accept.hashSeed.length !== SEED_BYTES || (accept.resumed && accept.otSession !== kept?.id)) {
     throw new MinionnError('BAD_PEER', 'the host accepted the inference with a malformed message')
   }
-  const ot = accept.resumed && kept !== undefined ? kept.session : await OtReceiver.setup(frames)
+  const ot = accept.resumed && kept !== undefined ? kept.session : await setupEvaluator(frames)
   const hash = new HashKeys(accept.hashSeed)
   const hostLabels = new Prg(accept.hashSeed, HOST_LABELS)
   const stages = stagesOf(plan)
@@ -120,17 +122,20 @@ export async function inferAsClient(
   }
   await sendMasked(Uint32Array.from(input), 0)
 
-  const requestLabels = (i: number) =>
-    receiveLabels(frames, ot, stages[i], choiceBits(stages[i], clientShare(plan, bundle, i)))
-  let labels = stages.length > 0 ? await requestLabels(0) : undefined
+  const requestLabels = async (i: number) => {
+    const share = clientShare(plan, bundle, i)
+    return { share, labels: await receiveLabels(frames, ot.forward, stages[i], choiceBits(stages[i], share)) }
+  }
+  let current = stages.length > 0 ? await requestLabels(0) : undefined
   let label: number | undefined
   for (let i = 0; i < stages.length; i++) {
     // OT never waits for x: the next stage's runs while this one is evaluated.
-    const [shares, next] = await Promise.all([
-      evaluateStage(frames, stages[i], labels!, hash, hostLabels),
+    const [{ shares, elements }, next] = await Promise.all([
+      evaluateStage(frames, stages[i], ot, current!.labels, current!.share, hash, hostLabels),
       i + 1 < stages.length ? requestLabels(i + 1) : undefined,
     ])
-    labels = next
+    current = next
+    if (elements !== undefined) await frames.send(FrameType.selections, elements)
     if (stages[i].projection === undefined) label = shares[0]
     else await sendMasked(shares, i + 1)
     progress((i + 1) / (stages.length + 1))
@@ -165,7 +170,7 @@ export async function inferAsServer(
   frames: Frames,
   model: HostedModel,
   burn: (id: Uint8Array) => Promise<ServerBundle>,
-  sessions: OtSessions<OtSender>,
+  sessions: OtSessions<GarblerTransfers>,
 ): Promise<void> {
   const request = await frames.receiveControl(InferRequest)
   if (request.bundleId.length !== BUNDLE_ID_BYTES) {
@@ -179,7 +184,7 @@ export async function inferAsServer(
   const otSession = kept === undefined ? nextSessionId() : request.otSession
   const hashSeed = randomSeed()
   await frames.sendControl(InferAccept, { otSession, resumed: kept !== undefined, hashSeed })
-  const ot = kept ?? (await OtSender.setup(frames))
+  const ot = kept ?? (await setupGarbler(frames))
   const hash = new HashKeys(hashSeed)
   const labels = new Prg(hashSeed, HOST_LABELS)
   const { plan } = model.published.manifest
@@ -192,7 +197,7 @@ export async function inferAsServer(
     return unpackBits(await frames.receive(FrameType.masked, packedBytes(size, ring)), size, ring)
   }
   let share = await receiveMasked(0)
-  let evaluatorZero = stages.length > 0 ? await sendLabels(frames, ot, stages[0]) : undefined
+  let evaluatorZero = stages.length > 0 ? await sendLabels(frames, ot.forward, stages[0]) : undefined
   for (let i = 0; i < plan.stages.length; i++) {
     const y = serverShare(model, bundle, i, share)
     const stage = stages[i]
@@ -200,10 +205,14 @@ export async function inferAsServer(
       await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
       break
     }
-    const own = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, labels)
-    evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot, stages[i + 1]) : undefined
-    if (stage.projection !== undefined)
-      share = reduceInto(addInto(own, await receiveMasked(i + 1)), stage.projection.ring)
+    const { shares: own, selection } = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, labels)
+    evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot.forward, stages[i + 1]) : undefined
+    if (stage.projection === undefined) continue
+    const { ring } = stage.projection
+    if (selection !== undefined) {
+      addInto(own, await receiveSelected(frames, selection.chosen, selection.permute, ring))
+    }
+    share = reduceInto(addInto(own, await receiveMasked(i + 1)), ring)
   }
   if (sessions.size < MAX_IDLE_OT_SESSIONS) sessions.put(otSession, ot)
 }

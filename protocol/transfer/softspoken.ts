@@ -35,6 +35,11 @@ export function otBatches(count: number): number[] {
   return sizes
 }
 
+/** The receiver's side of base OTs: the key of each choice. */
+export type BaseReceive = (frames: Frames, choices: readonly number[]) => Promise<Uint8Array[]>
+/** The sender's side: pairs of keys. */
+export type BaseSend = (frames: Frames, count: number) => Promise<[Uint8Array, Uint8Array][]>
+
 /** The two children of a GGM node. */
 function children(seed: Uint8Array): [Uint8Array, Uint8Array] {
   const digest = createHash('sha256').update('minionn ggm').update(seed).digest()
@@ -75,8 +80,8 @@ export class OtSender {
     this.#streams = streams
   }
 
-  /** Base OTs, as their receiver: three messages. */
-  static async setup(frames: Frames): Promise<OtSender> {
+  /** Base OTs, as their receiver, by public-key operations or from another extension: the keys of the choices. */
+  static async setup(frames: Frames, base: BaseReceive = baseOtReceive): Promise<OtSender> {
     const bytes = new Uint8Array(randomBytes(KAPPA / 8))
     bytes[0] |= 1
     const delta = new Uint32Array(bytes.buffer)
@@ -90,7 +95,7 @@ export class OtSender {
       const level = n % FIELD_BITS
       return 1 - ((indices[block] >>> (FIELD_BITS - 1 - level)) & 1)
     })
-    const keys = await baseOtReceive(frames, choices)
+    const keys = await base(frames, choices)
     const corrections = await frames.receive(FrameType.baseOt, KAPPA * 2 * SEED_BYTES)
     const streams = Array.from({ length: BLOCKS }, (_, block) => {
       let level: (Uint8Array | undefined)[] = [undefined]
@@ -151,8 +156,8 @@ export class OtReceiver {
     this.#streams = streams
   }
 
-  static async setup(frames: Frames): Promise<OtReceiver> {
-    const pairs = await baseOtSend(frames, KAPPA)
+  static async setup(frames: Frames, base: BaseSend = baseOtSend): Promise<OtReceiver> {
+    const pairs = await base(frames, KAPPA)
     const corrections = new Uint8Array(KAPPA * 2 * SEED_BYTES)
     const streams = Array.from({ length: BLOCKS }, (_, block) => {
       let level: Uint8Array[] = [randomBytes(SEED_BYTES)]

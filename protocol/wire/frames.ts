@@ -20,6 +20,7 @@ export const FrameType = {
   colours: 8,
   shares: 9,
   manifest: 10,
+  selections: 11,
 } as const
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 

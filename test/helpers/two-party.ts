@@ -4,7 +4,7 @@ import type { HostedModel } from '../../protocol/model/weights.js'
 import type { ClientBundle, ServerBundle } from '../../protocol/offline/bundle.js'
 import { prepareAsClient, prepareAsServer } from '../../protocol/offline/prepare.js'
 import { inferAsClient, inferAsServer, OtSessions, type Prediction } from '../../protocol/online/infer.js'
-import type { OtReceiver, OtSender } from '../../protocol/transfer/softspoken.js'
+import type { EvaluatorTransfers, GarblerTransfers } from '../../protocol/transfer/ot-pair.js'
 import { memoryChannels } from '../../protocol/wire/channel.js'
 import { Frames } from '../../protocol/wire/frames.js'
 
@@ -16,8 +16,8 @@ export function framePair(): { client: Frames; host: Frames } {
 export class TwoParties {
   readonly model: HostedModel
   readonly #bundles = new Map<string, ServerBundle>()
-  readonly #hostSessions = new OtSessions<OtSender>()
-  readonly #clientSessions = new OtSessions<OtReceiver>()
+  readonly #hostSessions = new OtSessions<GarblerTransfers>()
+  readonly #clientSessions = new OtSessions<EvaluatorTransfers>()
   /** Bytes of the last prepare and infer. */
   offline = { sent: 0, received: 0 }
   online = { sent: 0, received: 0 }

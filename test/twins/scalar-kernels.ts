@@ -77,6 +77,31 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
       const chosen = new Uint8Array(memory.buffer, bits, count)
       for (let i = 0; i < count; i++) put(labels, i, add(label(words(labels, 16 * count), i), scale(d, chosen[i])))
     },
+    colours(labels, out, count, flip) {
+      const target = new Uint8Array(memory.buffer, out, count)
+      for (let i = 0; i < count; i++) target[i] = (label(words(labels, 16 * count), i)[0] & 1) ^ flip
+    },
+    projectGarbler(labels, keys, hash, count, flip, weights, shares, corrections) {
+      const hashed = (i: number) => words(hash + 16 * i, 4)[0] ^ words(keys + 16 * i, 4)[0]
+      const [w, s, e] = [words(weights, 4 * count), words(shares, 4 * count), words(corrections, 4 * count)]
+      for (let i = 0; i < count; i++) {
+        const colour = words(labels + 16 * i, 4)[0] & 1
+        const [first, second] = colour === 0 ? [hashed(i), hashed(count + i)] : [hashed(count + i), hashed(i)]
+        // The label of colour 0 stands for this bit.
+        const bit = colour ^ flip
+        s[i] -= first - bit * w[i]
+        e[i] = first - second + (bit ? -w[i] : w[i])
+      }
+    },
+    projectEvaluator(keys, hash, count, shares) {
+      const s = words(shares, 4 * count)
+      for (let i = 0; i < count; i++) s[i] += words(hash + 16 * i, 4)[0] ^ words(keys + 16 * i, 4)[0]
+    },
+    addChosen(shares, bits, corrections, count) {
+      const [s, e] = [words(shares, 4 * count), words(corrections, 4 * count)]
+      const chosen = new Uint8Array(memory.buffer, bits, count)
+      for (let i = 0; i < count; i++) if (chosen[i]) s[i] += e[i]
+    },
     fold16(streams, rows, sum, bytes) {
       for (let bit = 0; bit < 4; bit++) words(rows + bit * bytes, bytes).fill(0)
       words(sum, bytes).fill(0)

@@ -15,7 +15,7 @@ import { HashKeys } from '../../protocol/garbling/hash.js'
 import { compileProgram, gatesPerFrame, tableBytes } from '../../protocol/garbling/program.js'
 import { applyCorrections, packCorrections, projectionBytes } from '../../protocol/garbling/projection.js'
 
-const bits = (value: number, count: number) =>
+const bitsOf = (value: number, count: number) =>
   Array.from({ length: count }, (_, i) => Math.floor((value < 0 ? value + 2 ** count : value) / 2 ** i) % 2)
 const number = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum + bit * 2 ** i, 0)
 const mod = (value: number, ring: number) => ((value % 2 ** ring) + 2 ** ring) % 2 ** ring
@@ -80,9 +80,12 @@ function garbled(
 const column = (rows: number[][], i: number) => rows.map((row) => row[i])
 const columns = (instances: number[][]) => instances[0].map((_, w) => instances.map((instance) => instance[w]))
 
-function checkActivation(shape: ActivationShape, expectedAnds: number): void {
+type BitsShape = Omit<ActivationShape, 'ringOut' | 'select'>
+
+function checkActivation(bitsShape: BitsShape, expectedAnds: number): void {
+  const shape = { ...bitsShape, ringOut: 32, select: false }
   const circuit = activationCircuit(shape)
-  const weights = activationWeights(shape)
+  const weights = activationWeights(shape) as number[]
   assert.equal(circuit.andGates, expectedAnds, `AND gates of ${JSON.stringify(shape)}`)
   assert.equal(circuit.outputs.length, weights.length)
   const { window, ringIn } = shape
@@ -99,8 +102,8 @@ function checkActivation(shape: ActivationShape, expectedAnds: number): void {
     const server = values.map(() => randomBelow(2 ** ringIn))
     const client = values.map((value, w) => mod(value - server[w], ringIn))
     return {
-      garbler: server.flatMap((v) => bits(v, ringIn)),
-      evaluator: client.flatMap((v) => bits(v, ringIn)),
+      garbler: server.flatMap((v) => bitsOf(v, ringIn)),
+      evaluator: client.flatMap((v) => bitsOf(v, ringIn)),
       expected: activate(Math.max(...values), shape),
     }
   })
@@ -135,6 +138,46 @@ test('ReLU with requantisation: circuit = reference, AND gates as counted', () =
   checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6 }, 5 + 1)
 })
 
+test('ReLU by selection: the passing bit and its corrections make the value, AND gates as counted', () => {
+  for (const [shift, bits, saturate, ringIn, ringOut, ands] of [
+    [0, 31, false, 32, 32, 31],
+    [9, 12, false, 22, 22, 21 + 1 + 2],
+    [9, 12, false, 22, 12, 21 + 1],
+    [9, 8, true, 22, 19, 21 + 3 + 1 + 1 + 2],
+    [0, 3, true, 9, 11, 8 + 4 + 1 + 2],
+    [3, 1, false, 6, 9, 5 + 1 + 2],
+  ] as const) {
+    const shape: ActivationShape = { window: 1, relu: true, shift, bits, saturate, ringIn, ringOut, select: true }
+    const circuit = activationCircuit(shape)
+    const weights = activationWeights(shape)
+    const what = JSON.stringify(shape)
+    assert.equal(circuit.andGates, ands, what)
+    assert.equal(circuit.outputs.length, weights.length)
+    const half = 2 ** (ringIn - 1)
+    const limit = saturate ? half : Math.min(half, 2 ** (bits + shift))
+    const edges = [0, 1, -1, limit - 1, -limit, 2 ** shift, 2 ** shift - 1, -(2 ** shift)]
+    const instances = Array.from({ length: 200 }, (_, n) => {
+      const value = n < 40 ? edges[n % edges.length] : randomBelow(2 * limit) - limit
+      const server = n % 5 === 0 ? n % 2 : n % 5 === 1 ? 2 ** ringIn - 1 - (n % 2) : randomBelow(2 ** ringIn)
+      const client = mod(value - server, ringIn)
+      return { server, client, garbler: bitsOf(server, ringIn), evaluator: bitsOf(client, ringIn), value }
+    })
+    const { outputs } = garbled(
+      circuit,
+      columns(instances.map((i) => i.garbler)),
+      columns(instances.map((i) => i.evaluator)),
+      4096,
+    )
+    instances.forEach(({ server, client, garbler, evaluator, value }, n) => {
+      const shares = Math.floor(server / 2 ** shift) + Math.floor(client / 2 ** shift)
+      for (const wires of [evaluatePlain(circuit, garbler, evaluator), column(outputs, n)]) {
+        const sum = wires.reduce((total, bit, i) => total + bit * (weights[i] === 'shares' ? shares : +weights[i]), 0)
+        assert.equal(mod(sum, ringOut), mod(activate(value, shape), ringOut), `${what} at ${value}`)
+      }
+    })
+  }
+})
+
 test('max-pool then ReLU, and windows that are no power of two', () => {
   // the three top bits of the last maximum are never looked at
   checkActivation(
@@ -159,8 +202,8 @@ test('argmax: label of the largest, the lowest index on ties', () => {
       )
       const server = values.map(() => randomBelow(2 ** ring))
       return {
-        garbler: server.flatMap((v) => bits(v, ring)),
-        evaluator: values.flatMap((v, i) => bits(mod(v - server[i], ring), ring)),
+        garbler: server.flatMap((v) => bitsOf(v, ring)),
+        evaluator: values.flatMap((v, i) => bitsOf(mod(v - server[i], ring), ring)),
         expected: values.indexOf(Math.max(...values)),
       }
     })

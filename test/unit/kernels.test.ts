@@ -35,6 +35,18 @@ test('label kernels equal their twins', () => {
       cross(`evaluateCombine ${name}`, 9 * n, fill, (run, at) =>
         run.evaluateCombine(at, at + n, at + 2 * n, at + 4 * n, at + 6 * n, at + 8 * n, n),
       )
+      for (const flip of [0, 1]) {
+        cross(`colours ${name}`, n + labels, fill, (run, at) => run.colours(at, at + n, labels, flip))
+        cross(`project garbler ${name}`, 8 * n, fill, (run, at) =>
+          run.projectGarbler(at, at + n, at + 3 * n, labels, flip, at + 5 * n, at + 6 * n, at + 7 * n),
+        )
+      }
+      cross(`project evaluator ${name}`, 3 * n, fill, (run, at) => run.projectEvaluator(at, at + n, labels, at + 2 * n))
+      const bits = (memory: Uint8Array) => {
+        fill(memory)
+        for (let i = 0; i < labels; i++) memory[i] &= 1
+      }
+      cross(`add chosen ${name}`, 3 * n, bits, (run, at) => run.addChosen(at + n, at, at + 2 * n, labels))
       // The result may take over the place of an input.
       cross(`evaluateCombine in place ${name}`, 8 * n, fill, (run, at) =>
         run.evaluateCombine(at, at + n, at + 2 * n, at + 4 * n, at + 6 * n, at, n),

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { HashKeys } from '../../protocol/garbling/hash.js'
 import { baseOtReceive, baseOtSend } from '../../protocol/transfer/base-ot.js'
+import { setupEvaluator, setupGarbler } from '../../protocol/transfer/ot-pair.js'
+import { choose, offer, receiveSelected, selectionBytes } from '../../protocol/transfer/selection.js'
 import { correctionBytes, OtReceiver, OtSender } from '../../protocol/transfer/softspoken.js'
 import { memoryChannels } from '../../protocol/wire/channel.js'
-import { Frames } from '../../protocol/wire/frames.js'
+import { Frames, FrameType, HEADER_BYTES } from '../../protocol/wire/frames.js'
 
 function framePair(): [Frames, Frames] {
   const [a, b] = memoryChannels()
@@ -45,5 +48,40 @@ test('SoftSpoken: receiver row = sender row xor choice * delta, over several bat
         assert.equal(labels[i * 4 + w], (zero[i * 4 + w] ^ (choice ? sender.delta[w] : 0)) >>> 0)
       }
     }
+  }
+})
+
+test('selection: shares of q h for a bit that is shared by colour and permute bit, with base OTs made once', async () => {
+  const [a, b] = framePair()
+  const [garbler, evaluator] = await Promise.all([setupGarbler(a), setupEvaluator(b)])
+  const seed = randomBytes(16)
+  const [ours, theirs] = [new HashKeys(seed), new HashKeys(seed)]
+  for (const [count, ring] of [
+    [1, 32],
+    [5000, 19],
+    [300, 2],
+  ]) {
+    const permute = randomBytes(count).map((v) => v & 1)
+    const colours = randomBytes(count).map((v) => v & 1)
+    const values = new Uint32Array(new Uint8Array(randomBytes(4 * count)).buffer)
+    const before = [a.sent, b.sent]
+    const [own, other] = await Promise.all([
+      (async () => {
+        const chosen = await choose(a, garbler.backward, ours, permute)
+        return await receiveSelected(a, chosen, permute, ring)
+      })(),
+      (async () => {
+        const { shares, elements } = await offer(b, evaluator.backward, theirs, colours, values, ring)
+        await b.send(FrameType.selections, elements)
+        return shares
+      })(),
+    ])
+    const { up, down } = selectionBytes(count, ring)
+    assert.equal(a.sent - before[0], down + HEADER_BYTES)
+    assert.equal(b.sent - before[1], up + HEADER_BYTES)
+    values.forEach((h, i) => {
+      const want = (permute[i] ^ colours[i] ? h : 0) % 2 ** ring
+      assert.equal(((own[i] + other[i]) >>> 0) % 2 ** ring, want)
+    })
   }
 })

@@ -137,3 +137,59 @@ export function activate(labels: usize, bits: usize, delta: usize, count: usize)
     v128.store(labels + (i << 4), v128.xor(v128.load(labels + (i << 4)), v128.and(d, mask)))
   }
 }
+
+/** Lowest bit of each label, a byte each, xor flip. */
+export function colours(labels: usize, out: usize, count: usize, flip: u32): void {
+  for (let i: usize = 0; i < count; i++) store<u8>(out + i, u8((load<u32>(labels + (i << 4)) & 1) ^ flip))
+}
+
+// @ts-ignore: decorator
+@inline
+function hashWord(keys: usize, hash: usize, i: usize): u32 {
+  return load<u32>(hash + (i << 4)) ^ load<u32>(keys + (i << 4))
+}
+
+/**
+ * The garbler's half of one projection (garbling/projection.ts): `keys` and `hash` hold the zero labels' and then the one labels'.
+ * Subtracts its part from `shares` and writes the corrections; `weights`, all three 32 bits a value.
+ */
+export function projectGarbler(
+  labels: usize,
+  keys: usize,
+  hash: usize,
+  count: usize,
+  flip: u32,
+  weights: usize,
+  shares: usize,
+  corrections: usize,
+): void {
+  for (let i: usize = 0; i < count; i++) {
+    const zero = hashWord(keys, hash, i)
+    const one = hashWord(keys, hash, count + i)
+    const colour = load<u32>(labels + (i << 4)) & 1
+    const swap = (zero ^ one) & (0 - colour)
+    const first = zero ^ swap
+    const second = one ^ swap
+    const bit = colour ^ flip
+    const weight = load<u32>(weights + (i << 2))
+    const share = shares + (i << 2)
+    store<u32>(share, load<u32>(share) - first + bit * weight)
+    store<u32>(corrections + (i << 2), first - second + (1 - 2 * bit) * weight)
+  }
+}
+
+/** The evaluator's half: adds the hash of each active label to `shares`. */
+export function projectEvaluator(keys: usize, hash: usize, count: usize, shares: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    const share = shares + (i << 2)
+    store<u32>(share, load<u32>(share) + hashWord(keys, hash, i))
+  }
+}
+
+/** shares += corrections where the bit, a byte each, is 1. */
+export function addChosen(shares: usize, bits: usize, corrections: usize, count: usize): void {
+  for (let i: usize = 0; i < count; i++) {
+    const share = shares + (i << 2)
+    store<u32>(share, load<u32>(share) + (load<u32>(corrections + (i << 2)) & (0 - u32(load<u8>(bits + i)))))
+  }
+}
