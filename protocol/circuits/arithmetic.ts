@@ -16,9 +16,13 @@ export function addWithCarry(
   let wanted = ZERO
   for (let i = 0; i < a.length; i++) {
     if (i === at) wanted = carry
-    const ac = c.xor(a[i], carry)
-    sum.push(c.xor(ac, b[i]))
-    if (i < a.length - 1) carry = c.xor(carry, c.and(ac, c.xor(b[i], carry)))
+    if (i === a.length - 1) {
+      sum.push(c.xor(c.xor(a[i], carry), b[i]))
+      continue
+    }
+    const bit = c.fullAdder(a[i], b[i], carry)
+    sum.push(bit.sum)
+    carry = bit.carry
   }
   return { sum, carry: wanted }
 }
@@ -36,7 +40,7 @@ export function greater(c: CircuitBuilder, a: readonly Wire[], b: readonly Wire[
   for (let i = 0; i < a.length; i++) {
     const [x, y] = i === top ? [b[i], a[i]] : [a[i], b[i]]
     // borrow = majority(x, not y, borrow)
-    borrow = c.xor(borrow, c.and(c.xor(x, borrow), c.xor(c.not(y), borrow)))
+    borrow = c.fullAdder(x, c.not(y), borrow).carry
   }
   return borrow
 }

@@ -10,16 +10,21 @@ export type Wire = { readonly id: number; readonly negated: boolean } | { readon
 export const ZERO: Wire = { constant: 0 }
 export const ONE: Wire = { constant: 1 }
 
-export const GateKind = { xor: 0, and: 1 } as const
+/** An adder is a full adder of one AND gate: carry = c xor ((a xor c) and (b xor c)), sum = a xor b xor c. */
+export const GateKind = { xor: 0, and: 1, adder: 2 } as const
 
 export interface Gate {
-  readonly kind: 0 | 1
-  /** Wire ids of the inputs; inputs of AND may be negated, those of XOR never are. */
+  readonly kind: 0 | 1 | 2
+  /** Wire ids of the inputs; those of the AND, also of an adder's, may be negated, those of XOR never are. */
   readonly a: number
   readonly b: number
   readonly negateA: boolean
   readonly negateB: boolean
+  /** The result; of an adder the carry. */
   readonly out: number
+  /** An adder's carry in, and its sum where anything needs it. */
+  readonly c?: number
+  readonly sum?: number
 }
 
 /** One instance of a circuit. Wire ids: garbler inputs, evaluator inputs, then gates in order. */
@@ -73,6 +78,20 @@ export class CircuitBuilder {
     return { id: out, negated: false }
   }
 
+  /** Carry and sum of three bits, one AND. */
+  fullAdder(a: Wire, b: Wire, c: Wire): { carry: Wire; sum: Wire } {
+    if ('constant' in a || 'constant' in b || 'constant' in c || new Set([a.id, b.id, c.id]).size < 3) {
+      const ac = this.xor(a, c)
+      return { carry: this.xor(c, this.and(ac, this.xor(b, c))), sum: this.xor(ac, b) }
+    }
+    const negateA = a.negated !== c.negated
+    const negateB = b.negated !== c.negated
+    const carry = this.#next++
+    const sum = this.#next++
+    this.#gates.push({ kind: GateKind.adder, a: a.id, b: b.id, c: c.id, negateA, negateB, out: carry, sum })
+    return { carry: { id: carry, negated: c.negated }, sum: { id: sum, negated: negateA !== b.negated } }
+  }
+
   or(a: Wire, b: Wire): Wire {
     return this.not(this.and(this.not(a), this.not(b)))
   }
@@ -91,9 +110,11 @@ export class CircuitBuilder {
     const live = new Set(wires.map((wire) => wire.id))
     const kept: Gate[] = []
     for (const gate of this.#gates.toReversed()) {
-      if (!live.has(gate.out)) continue
+      const needsSum = gate.sum !== undefined && live.has(gate.sum)
+      if (!live.has(gate.out) && !needsSum) continue
       live.add(gate.a).add(gate.b)
-      kept.push(gate)
+      if (gate.c !== undefined) live.add(gate.c)
+      kept.push(needsSum ? gate : { ...gate, sum: undefined })
     }
     const gates = kept.reverse()
     return {
@@ -101,7 +122,7 @@ export class CircuitBuilder {
       evaluatorInputs: this.evaluatorInputs,
       gates,
       outputs: wires,
-      andGates: gates.filter((gate) => gate.kind === GateKind.and).length,
+      andGates: gates.filter((gate) => gate.kind !== GateKind.xor).length,
     }
   }
 
@@ -120,7 +141,13 @@ export function evaluatePlain(circuit: Circuit, garbler: ArrayLike<number>, eval
   for (const g of circuit.gates) {
     const a = value.get(g.a)! ^ Number(g.negateA)
     const b = value.get(g.b)! ^ Number(g.negateB)
-    value.set(g.out, g.kind === GateKind.and ? a & b : a ^ b)
+    if (g.c === undefined) {
+      value.set(g.out, g.kind === GateKind.and ? a & b : a ^ b)
+      continue
+    }
+    const c = value.get(g.c)!
+    value.set(g.out, c ^ ((a ^ c) & (b ^ c)))
+    if (g.sum !== undefined) value.set(g.sum, value.get(g.a)! ^ value.get(g.b)! ^ c)
   }
   return circuit.outputs.map((wire) => value.get(wire.id)! ^ Number(wire.negated))
 }

@@ -53,18 +53,27 @@ export class Evaluator {
     let used = 0
     for (; this.#at < code.length; this.#at += INSTRUCTION_WORDS) {
       const at = this.#at
-      const isAnd = code[at] === GateKind.and
-      if (isAnd && used === tables.length) return
+      const kind = code[at]
+      if (kind !== GateKind.xor && used === tables.length) return
       const a = wire(at + 1)
       const b = wire(at + 2)
       const out = wire(at + 3)
-      if (!isAnd) {
+      if (kind === GateKind.xor) {
         run.xorLabels(a, b, out, array)
         continue
       }
-      run.evaluateKeys(a, b, 2 * this.#gate++ * this.instances, this.#keys, array)
-      cipher.encrypt(keys, hash)
-      run.evaluateCombine(a, b, this.#keys, this.#hash, this.#table + used, out, array)
+      const tweak = 2 * this.#gate++ * this.instances
+      if (kind === GateKind.adder) {
+        const c = wire(at + 5)
+        const sum = code[at + 6] < 0 ? 0 : wire(at + 6)
+        run.evaluateAdderKeys(a, b, c, tweak, this.#keys, array)
+        cipher.encrypt(keys, hash)
+        run.evaluateAdderCombine(a, b, c, this.#keys, this.#hash, this.#table + used, out, sum, array)
+      } else {
+        run.evaluateKeys(a, b, tweak, this.#keys, array)
+        cipher.encrypt(keys, hash)
+        run.evaluateCombine(a, b, this.#keys, this.#hash, this.#table + used, out, array)
+      }
       used += 2 * array
     }
   }

@@ -84,9 +84,19 @@ export class Garbler {
       // A negated input swaps the meaning of its labels: its zero label is the other one.
       const na = code[at + 4] & 1 ? -1 : 0
       const nb = code[at + 4] & 2 ? -1 : 0
-      run.garbleKeys(a, b, this.#delta, na, nb, 2 * gate * this.instances, this.#keys, array)
-      cipher.encrypt(keys, hash)
-      run.garbleCombine(a, b, this.#delta, na, nb, this.#keys, this.#hash, this.#table + filled * 2 * array, out, array)
+      const tweak = 2 * gate * this.instances
+      const table = this.#table + filled * 2 * array
+      if (code[at] === GateKind.adder) {
+        const c = wire(at + 5)
+        const sum = code[at + 6] < 0 ? 0 : wire(at + 6)
+        run.garbleAdderKeys(a, b, c, this.#delta, na, nb, tweak, this.#keys, array)
+        cipher.encrypt(keys, hash)
+        run.garbleAdderCombine(a, b, c, this.#delta, na, nb, this.#keys, this.#hash, table, out, sum, array)
+      } else {
+        run.garbleKeys(a, b, this.#delta, na, nb, tweak, this.#keys, array)
+        cipher.encrypt(keys, hash)
+        run.garbleCombine(a, b, this.#delta, na, nb, this.#keys, this.#hash, table, out, array)
+      }
       gate++
       if (++filled === this.#gatesPerFrame || gate === circuit.andGates) {
         yield this.#arena.u8(this.#table, filled * 2 * array).slice()

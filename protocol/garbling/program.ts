@@ -13,12 +13,12 @@ export const LABEL_BYTES = 16
 export const LABEL_WORDS = 4
 
 /** Fields of one instruction in Program.code. */
-export const INSTRUCTION_WORDS = 5
+export const INSTRUCTION_WORDS = 7
 
 export interface Program {
   readonly circuit: Circuit
   readonly slots: number
-  /** Per gate: kind, slot of a, slot of b, slot of the result, negation flags (1 = a, 2 = b). */
+  /** Per gate: kind, slots of a, b and the result, negation flags (1 = a, 2 = b), an adder's slots of carry in and sum or -1. */
   readonly code: Int32Array
   /** Slots of the outputs and whether they are negated. */
   readonly outputs: readonly { readonly slot: number; readonly negated: boolean }[]
@@ -30,6 +30,7 @@ export function compileProgram(circuit: Circuit): Program {
   const lastUse = new Map<number, number>()
   circuit.gates.forEach((gate, at) => {
     lastUse.set(gate.a, at).set(gate.b, at)
+    if (gate.c !== undefined) lastUse.set(gate.c, at)
   })
   for (const output of circuit.outputs) lastUse.set(output.id, Number.POSITIVE_INFINITY)
 
@@ -42,10 +43,21 @@ export function compileProgram(circuit: Circuit): Program {
     const a = slotOf.get(gate.a)!
     const b = slotOf.get(gate.b)!
     // Kernels read both inputs of an element before they write it, so the result may take over a dying input.
-    for (const wire of new Set([gate.a, gate.b])) if (lastUse.get(wire) === at) free.push(slotOf.get(wire)!)
-    const out = free.pop() ?? slots++
-    slotOf.set(gate.out, out)
-    code.set([gate.kind, a, b, out, Number(gate.negateA) | (Number(gate.negateB) << 1)], at * INSTRUCTION_WORDS)
+    const c = gate.c === undefined ? -1 : slotOf.get(gate.c)!
+    for (const wire of new Set([gate.a, gate.b, gate.c ?? gate.a])) {
+      if (lastUse.get(wire) === at) free.push(slotOf.get(wire)!)
+    }
+    const place = (wire: number) => {
+      const slot = free.pop() ?? slots++
+      slotOf.set(wire, slot)
+      return slot
+    }
+    const out = place(gate.out)
+    const sum = gate.sum === undefined ? -1 : place(gate.sum)
+    const flags = Number(gate.negateA) | (Number(gate.negateB) << 1)
+    code.set([gate.kind, a, b, out, flags, c, sum], at * INSTRUCTION_WORDS)
+    // A carry that nothing uses leaves its slot at once.
+    if (!lastUse.has(gate.out)) free.push(out)
   })
   const outputs = circuit.outputs.map(({ id, negated }) => ({ slot: slotOf.get(id)!, negated }))
   return { circuit, slots, code, outputs }

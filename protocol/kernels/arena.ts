@@ -29,6 +29,43 @@ export interface Kernels {
     out: number,
     bytes: number,
   ): void
+  garbleAdderKeys(
+    a: number,
+    b: number,
+    c: number,
+    delta: number,
+    na: number,
+    nb: number,
+    tweak: number,
+    keys: number,
+    bytes: number,
+  ): void
+  garbleAdderCombine(
+    a: number,
+    b: number,
+    c: number,
+    delta: number,
+    na: number,
+    nb: number,
+    keys: number,
+    hash: number,
+    table: number,
+    out: number,
+    sum: number,
+    bytes: number,
+  ): void
+  evaluateAdderKeys(a: number, b: number, c: number, tweak: number, keys: number, bytes: number): void
+  evaluateAdderCombine(
+    a: number,
+    b: number,
+    c: number,
+    keys: number,
+    hash: number,
+    table: number,
+    out: number,
+    sum: number,
+    bytes: number,
+  ): void
   evaluateKeys(a: number, b: number, tweak: number, keys: number, bytes: number): void
   evaluateCombine(a: number, b: number, keys: number, hash: number, table: number, out: number, bytes: number): void
   activate(labels: number, bits: number, delta: number, count: number): void

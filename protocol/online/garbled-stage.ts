@@ -151,10 +151,10 @@ export async function receiveLabels(
   const labels = new Uint32Array(choices.length * 32 * LABEL_WORDS)
   let done = 0
   for (const count of otBatches(transferCount(stage))) {
-    const batch = ot.extend(count, choices.subarray(done / 32, (done + count) / 32))
-    labels.set(batch.labels, done * LABEL_WORDS)
+    const chosen = choices.subarray(done / 32, (done + count) / 32)
+    const correction = ot.extend(count, chosen, labels.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
     done += count
-    await frames.send(FrameType.otCorrection, batch.correction)
+    await frames.send(FrameType.otCorrection, correction)
   }
   return labels
 }
@@ -166,7 +166,7 @@ export async function sendLabels(frames: Frames, ot: OtSender, stage: GarbledSta
   let done = 0
   for (const count of batches) {
     const correction = await frames.receive(FrameType.otCorrection, correctionBytes(count))
-    labels.set(ot.extend(count, correction), done * LABEL_WORDS)
+    ot.extend(count, correction, labels.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
     done += count
   }
   return labels
@@ -181,7 +181,9 @@ export interface OpenSelection {
 /** Shares of the inputs, shifted: what a selecting stage multiplies by its bit. */
 function shifted(share: Uint32Array, stage: GarbledStage): Uint32Array {
   const shift = stage.projection?.selectShift ?? 0
-  return Uint32Array.from(stage.inputs, (index) => share[index] >>> shift)
+  const out = new Uint32Array(stage.inputs.length)
+  for (let i = 0; i < out.length; i++) out[i] = share[stage.inputs[i]] >>> shift
+  return out
 }
 
 /**

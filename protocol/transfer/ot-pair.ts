@@ -35,7 +35,8 @@ const rowOf = (rows: Uint32Array, i: number) => rows.subarray(4 * i, 4 * i + 4)
 export async function setupGarbler(frames: Frames): Promise<GarblerTransfers> {
   const forward = await OtSender.setup(frames)
   const backward = await OtReceiver.setup(frames, async () => {
-    const zero = forward.extend(KAPPA, await frames.receive(FrameType.otCorrection, correctionBytes(KAPPA)))
+    const zero = new Uint32Array(4 * KAPPA)
+    forward.extend(KAPPA, await frames.receive(FrameType.otCorrection, correctionBytes(KAPPA)), zero)
     return Array.from({ length: KAPPA }, (_, i) => {
       const row = rowOf(zero, i)
       return [
@@ -57,8 +58,8 @@ export async function setupEvaluator(frames: Frames): Promise<EvaluatorTransfers
     choices.forEach((choice, i) => {
       words[i >>> 5] |= choice << (i & 31)
     })
-    const { labels, correction } = forward.extend(KAPPA, words)
-    await frames.send(FrameType.otCorrection, correction)
+    const labels = new Uint32Array(4 * KAPPA)
+    await frames.send(FrameType.otCorrection, forward.extend(KAPPA, words, labels))
     return choices.map((_, i) => baseKey(rowOf(labels, i), i))
   })
   return { forward, backward }

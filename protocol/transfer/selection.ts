@@ -79,10 +79,10 @@ export async function choose(
   const rows = new Uint32Array(sum(batches) * LABEL_WORDS)
   let done = 0
   for (const count of batches) {
-    const batch = ot.extend(count, choices.subarray(done / 32, (done + count) / 32))
-    rows.set(batch.labels, done * LABEL_WORDS)
+    const chosen = choices.subarray(done / 32, (done + count) / 32)
+    const correction = ot.extend(count, chosen, rows.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
     done += count
-    await frames.send(FrameType.otCorrection, batch.correction)
+    await frames.send(FrameType.otCorrection, correction)
   }
   const [zero, one] = hashRows(hash, rows, new Uint32Array(LABEL_WORDS), permute.length)
   return zero.map((word, i) => (permute[i] ? one[i] : word))
@@ -114,7 +114,7 @@ export async function offer(
   let done = 0
   for (const count of batches) {
     const correction = await frames.receive(FrameType.otCorrection, correctionBytes(count))
-    rows.set(ot.extend(count, correction), done * LABEL_WORDS)
+    ot.extend(count, correction, rows.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
     done += count
   }
   const [zero, one] = hashRows(hash, rows, ot.delta, values.length)

@@ -123,9 +123,9 @@ export class OtSender {
     return new OtSender(delta, indices, streams)
   }
 
-  /** Zero labels of `count` transfers (a multiple of 128) from the receiver's correction. */
-  extend(count: number, correction: Uint8Array): Uint32Array {
-    return Arena.with((arena) => {
+  /** Writes the zero labels of `count` transfers (a multiple of 128), four words each, from the receiver's correction. */
+  extend(count: number, correction: Uint8Array, out: Uint32Array): void {
+    Arena.with((arena) => {
       const bytes = count / 8
       const streams = arena.alloc(LEAVES * bytes)
       const sum = arena.alloc(bytes)
@@ -143,7 +143,7 @@ export class OtSender {
         }
       }
       arena.run.transpose128(matrix, labels, count)
-      return arena.u32(labels, count * 4).slice()
+      out.set(arena.u32(labels, count * 4))
     })
   }
 }
@@ -180,9 +180,9 @@ export class OtReceiver {
 
   /**
    * Extends `count` transfers (a multiple of 128) with the choice bits packed least significant first in words.
-   * Returns the active labels and the correction to send.
+   * Writes the active labels, four words each, and returns the correction to send.
    */
-  extend(count: number, choices: Uint32Array): { labels: Uint32Array; correction: Uint8Array } {
+  extend(count: number, choices: Uint32Array, out: Uint32Array): Uint8Array {
     if (choices.length !== count / 32)
       throw new Error(`expected ${count / 32} words of choice bits, got ${choices.length}`)
     return Arena.with((arena) => {
@@ -199,7 +199,8 @@ export class OtReceiver {
         arena.run.xorLabels(sum, chosen, sum, bytes)
       }
       arena.run.transpose128(matrix, labels, count)
-      return { labels: arena.u32(labels, count * 4).slice(), correction: arena.u8(correction, BLOCKS * bytes).slice() }
+      out.set(arena.u32(labels, count * 4))
+      return arena.u8(correction, BLOCKS * bytes).slice()
     })
   }
 }

@@ -20,58 +20,123 @@ export function scalarKernels(memory: WebAssembly.Memory): Kernels {
   const put = (at: number, i: number, value: number[]) => words(at + 16 * i, 16).set(value.map((v) => v >>> 0))
   const tweak = (x: number[], t: number) => [x[0], x[1], x[2], x[3] ^ t]
 
+  /** Labels of an array, as given or xor those of another. */
+  const labelsOf = (at: number, bytes: number, other?: number) => {
+    const own = words(at, bytes)
+    return Uint32Array.from(other === undefined ? own : own.map((word, i) => word ^ words(other, bytes)[i]))
+  }
+  type Labels = Uint32Array
+  const garblerKeys = (x: Labels, y: Labels, d: number[], na: number, nb: number, t: number, keys: number) => {
+    const bytes = x.byteLength
+    for (let i = 0; i < bytes / 16; i++) {
+      const left = add(label(x, i), scale(d, na))
+      const right = add(label(y, i), scale(d, nb))
+      put(keys, i, tweak(sigma(left), t + 2 * i))
+      put(keys + bytes, i, tweak(sigma(add(left, d)), t + 2 * i))
+      put(keys + 2 * bytes, i, tweak(sigma(right), t + 2 * i + 1))
+      put(keys + 3 * bytes, i, tweak(sigma(add(right, d)), t + 2 * i + 1))
+    }
+  }
+  /** Zero labels of the ANDs, having written the tables. */
+  const garbledAnds = (
+    x: Labels,
+    y: Labels,
+    d: number[],
+    na: number,
+    nb: number,
+    keys: number,
+    hash: number,
+    table: number,
+  ) => {
+    const bytes = x.byteLength
+    const hashes = [0, 1, 2, 3].map((n) => [words(hash + n * bytes, bytes), words(keys + n * bytes, bytes)])
+    return Array.from({ length: bytes / 16 }, (_, i) => {
+      const left = add(label(x, i), scale(d, na))
+      const right = add(label(y, i), scale(d, nb))
+      const [ha0, ha1, hb0, hb1] = hashes.map(([h, k]) => add(label(h, i), label(k, i)))
+      const generator = add(add(ha0, ha1), scale(d, right[0] & 1))
+      const evaluator = add(add(hb0, hb1), left)
+      put(table, i, generator)
+      put(table + bytes, i, evaluator)
+      const wg = add(ha0, scale(generator, left[0] & 1))
+      return add(wg, add(hb0, scale(add(evaluator, left), right[0] & 1)))
+    })
+  }
+  const evaluatorKeys = (x: Labels, y: Labels, t: number, keys: number) => {
+    for (let i = 0; i < x.byteLength / 16; i++) {
+      put(keys, i, tweak(sigma(label(x, i)), t + 2 * i))
+      put(keys + x.byteLength, i, tweak(sigma(label(y, i)), t + 2 * i + 1))
+    }
+  }
+  const evaluatedAnds = (x: Labels, y: Labels, keys: number, hash: number, table: number) => {
+    const bytes = x.byteLength
+    const [k, h, t] = [words(keys, 2 * bytes), words(hash, 2 * bytes), words(table, 2 * bytes)]
+    const n = bytes / 16
+    return Array.from({ length: n }, (_, i) => {
+      const left = label(x, i)
+      const wg = add(add(label(h, i), label(k, i)), scale(label(t, i), left[0] & 1))
+      const we = add(add(label(h, n + i), label(k, n + i)), scale(add(label(t, n + i), left), label(y, i)[0] & 1))
+      return add(wg, we)
+    })
+  }
+  /** Carry and sum of an adder whose ANDs are given. */
+  const finishAdder = (a: number, b: number, c: number, ands: number[][], out: number, sum: number) => {
+    const bytes = 16 * ands.length
+    const [x, y, carry] = [labelsOf(a, bytes), labelsOf(b, bytes), labelsOf(c, bytes)]
+    ands.forEach((and, i) => {
+      put(out, i, add(label(carry, i), and))
+      if (sum !== 0) put(sum, i, add(add(label(x, i), label(y, i)), label(carry, i)))
+    })
+  }
+  const offset = (delta: number) => label(words(delta, 16), 0)
+
+  const gates: Pick<
+    Kernels,
+    | 'garbleKeys'
+    | 'garbleCombine'
+    | 'garbleAdderKeys'
+    | 'garbleAdderCombine'
+    | 'evaluateKeys'
+    | 'evaluateCombine'
+    | 'evaluateAdderKeys'
+    | 'evaluateAdderCombine'
+  > = {
+    garbleKeys(a, b, delta, na, nb, t, keys, bytes) {
+      garblerKeys(labelsOf(a, bytes), labelsOf(b, bytes), offset(delta), na, nb, t, keys)
+    },
+    garbleAdderKeys(a, b, c, delta, na, nb, t, keys, bytes) {
+      garblerKeys(labelsOf(a, bytes, c), labelsOf(b, bytes, c), offset(delta), na, nb, t, keys)
+    },
+    garbleCombine(a, b, delta, na, nb, keys, hash, table, out, bytes) {
+      const ands = garbledAnds(labelsOf(a, bytes), labelsOf(b, bytes), offset(delta), na, nb, keys, hash, table)
+      ands.forEach((and, i) => {
+        put(out, i, and)
+      })
+    },
+    garbleAdderCombine(a, b, c, delta, na, nb, keys, hash, table, out, sum, bytes) {
+      const [x, y] = [labelsOf(a, bytes, c), labelsOf(b, bytes, c)]
+      finishAdder(a, b, c, garbledAnds(x, y, offset(delta), na, nb, keys, hash, table), out, sum)
+    },
+    evaluateKeys(a, b, t, keys, bytes) {
+      evaluatorKeys(labelsOf(a, bytes), labelsOf(b, bytes), t, keys)
+    },
+    evaluateAdderKeys(a, b, c, t, keys, bytes) {
+      evaluatorKeys(labelsOf(a, bytes, c), labelsOf(b, bytes, c), t, keys)
+    },
+    evaluateCombine(a, b, keys, hash, table, out, bytes) {
+      evaluatedAnds(labelsOf(a, bytes), labelsOf(b, bytes), keys, hash, table).forEach((and, i) => {
+        put(out, i, and)
+      })
+    },
+    evaluateAdderCombine(a, b, c, keys, hash, table, out, sum, bytes) {
+      finishAdder(a, b, c, evaluatedAnds(labelsOf(a, bytes, c), labelsOf(b, bytes, c), keys, hash, table), out, sum)
+    },
+  }
+
   return {
     ...latticeKernels(memory),
     xorLabels: xor,
-    garbleKeys(a, b, delta, na, nb, t, keys, bytes) {
-      const [x, y, d] = [words(a, bytes), words(b, bytes), label(words(delta, 16), 0)]
-      for (let i = 0; i < bytes / 16; i++) {
-        const left = add(label(x, i), scale(d, na))
-        const right = add(label(y, i), scale(d, nb))
-        put(keys, i, tweak(sigma(left), t + 2 * i))
-        put(keys + bytes, i, tweak(sigma(add(left, d)), t + 2 * i))
-        put(keys + 2 * bytes, i, tweak(sigma(right), t + 2 * i + 1))
-        put(keys + 3 * bytes, i, tweak(sigma(add(right, d)), t + 2 * i + 1))
-      }
-    },
-    garbleCombine(a, b, delta, na, nb, keys, hash, table, out, bytes) {
-      const [x, y, d] = [words(a, bytes), words(b, bytes), label(words(delta, 16), 0)]
-      const hashes = [0, 1, 2, 3].map((n) => [words(hash + n * bytes, bytes), words(keys + n * bytes, bytes)])
-      for (let i = 0; i < bytes / 16; i++) {
-        const left = add(label(x, i), scale(d, na))
-        const right = add(label(y, i), scale(d, nb))
-        const [ha0, ha1, hb0, hb1] = hashes.map(([h, k]) => add(label(h, i), label(k, i)))
-        const generator = add(add(ha0, ha1), scale(d, right[0] & 1))
-        const evaluator = add(add(hb0, hb1), left)
-        put(table, i, generator)
-        put(table + bytes, i, evaluator)
-        const wg = add(ha0, scale(generator, left[0] & 1))
-        put(out, i, add(wg, add(hb0, scale(add(evaluator, left), right[0] & 1))))
-      }
-    },
-    evaluateKeys(a, b, t, keys, bytes) {
-      const [x, y] = [words(a, bytes), words(b, bytes)]
-      for (let i = 0; i < bytes / 16; i++) {
-        put(keys, i, tweak(sigma(label(x, i)), t + 2 * i))
-        put(keys + bytes, i, tweak(sigma(label(y, i)), t + 2 * i + 1))
-      }
-    },
-    evaluateCombine(a, b, keys, hash, table, out, bytes) {
-      const [x, y, k, h, t] = [
-        words(a, bytes),
-        words(b, bytes),
-        words(keys, 2 * bytes),
-        words(hash, 2 * bytes),
-        words(table, 2 * bytes),
-      ]
-      const n = bytes / 16
-      for (let i = 0; i < n; i++) {
-        const left = label(x, i)
-        const wg = add(add(label(h, i), label(k, i)), scale(label(t, i), left[0] & 1))
-        const we = add(add(label(h, n + i), label(k, n + i)), scale(add(label(t, n + i), left), label(y, i)[0] & 1))
-        put(out, i, add(wg, we))
-      }
-    },
+    ...gates,
     activate(labels, bits, delta, count) {
       const d = label(words(delta, 16), 0)
       const chosen = new Uint8Array(memory.buffer, bits, count)

@@ -31,6 +31,43 @@ test('label kernels equal their twins', () => {
           run.garbleCombine(p, p + n, at, na, nb, p + 2 * n, p + 6 * n, p + 10 * n, p + 12 * n, n)
         })
       }
+      for (const [na, nb] of [
+        [0, 0],
+        [-1, 0],
+        [-1, -1],
+      ]) {
+        cross(`garbleAdderKeys ${name}`, k + 7 * n, fill, (run, at) =>
+          run.garbleAdderKeys(at + k, at + k + n, at + k + 2 * n, at, na, nb, 77, at + k + 3 * n, n),
+        )
+        for (const withSum of [true, false]) {
+          cross(`garbleAdderCombine ${name}`, k + 15 * n, fill, (run, at) => {
+            const p = at + k
+            const [keys, hash, table] = [p + 3 * n, p + 7 * n, p + 11 * n]
+            const sum = withSum ? p + 14 * n : 0
+            run.garbleAdderCombine(p, p + n, p + 2 * n, at, na, nb, keys, hash, table, p + 13 * n, sum, n)
+          })
+        }
+      }
+      cross(`evaluateAdderKeys ${name}`, 5 * n, fill, (run, at) =>
+        run.evaluateAdderKeys(at, at + n, at + 2 * n, 9, at + 3 * n, n),
+      )
+      cross(`evaluateAdderCombine ${name}`, 11 * n, fill, (run, at) =>
+        run.evaluateAdderCombine(
+          at,
+          at + n,
+          at + 2 * n,
+          at + 3 * n,
+          at + 5 * n,
+          at + 7 * n,
+          at + 9 * n,
+          at + 10 * n,
+          n,
+        ),
+      )
+      // Results may take over the places of inputs.
+      cross(`evaluateAdderCombine in place ${name}`, 9 * n, fill, (run, at) =>
+        run.evaluateAdderCombine(at, at + n, at + 2 * n, at + 3 * n, at + 5 * n, at + 7 * n, at + 2 * n, at, n),
+      )
       cross(`evaluateKeys ${name}`, 4 * n, fill, (run, at) => run.evaluateKeys(at, at + n, 12345, at + 2 * n, n))
       cross(`evaluateCombine ${name}`, 9 * n, fill, (run, at) =>
         run.evaluateCombine(at, at + n, at + 2 * n, at + 4 * n, at + 6 * n, at + 8 * n, n),

@@ -38,10 +38,12 @@ test('SoftSpoken: receiver row = sender row xor choice * delta, over several bat
   assert.equal(sender.delta[0] & 1, 1)
   for (const count of [128, 1280, 256]) {
     const choices = new Uint32Array(new Uint8Array(randomBytes(count / 8)).buffer)
-    const { labels, correction } = receiver.extend(count, choices)
+    const labels = new Uint32Array(4 * count)
+    const zero = new Uint32Array(4 * count)
+    const correction = receiver.extend(count, choices, labels)
     assert.equal(correction.length, correctionBytes(count))
     assert.equal(correctionBytes(count), count * 4)
-    const zero = sender.extend(count, correction)
+    sender.extend(count, correction, zero)
     for (let i = 0; i < count; i++) {
       const choice = (choices[i >>> 5] >>> (i & 31)) & 1
       for (let w = 0; w < 4; w++) {

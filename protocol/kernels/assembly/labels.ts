@@ -28,6 +28,18 @@ function tweakOf(t: u32): v128 {
   return i32x4.replace_lane(i32x4.splat(0), 3, t)
 }
 
+/** Keys of one element: left and right are the zero labels of the AND's inputs. */
+// @ts-ignore: decorator
+@inline
+function storeGarblerKeys(left: v128, right: v128, sd: v128, t: u32, keys: usize, bytes: usize): void {
+  const ka = v128.xor(sigma(left), tweakOf(t))
+  const kb = v128.xor(sigma(right), tweakOf(t + 1))
+  v128.store(keys, ka)
+  v128.store(keys + bytes, v128.xor(ka, sd))
+  v128.store(keys + 2 * bytes, kb)
+  v128.store(keys + 3 * bytes, v128.xor(kb, sd))
+}
+
 /** Hash inputs of an AND gate of the garbler: keys of a0, a1, b0, b1, one array each. na, nb: all ones where negated. */
 export function garbleKeys(
   a: usize,
@@ -44,14 +56,33 @@ export function garbleKeys(
   const da = v128.and(d, i32x4.splat(na))
   const db = v128.and(d, i32x4.splat(nb))
   let t = tweak
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const ka = v128.xor(sigma(v128.xor(v128.load(a + i), da)), tweakOf(t))
-    const kb = v128.xor(sigma(v128.xor(v128.load(b + i), db)), tweakOf(t + 1))
-    v128.store(keys + i, ka)
-    v128.store(keys + bytes + i, v128.xor(ka, sd))
-    v128.store(keys + 2 * bytes + i, kb)
-    v128.store(keys + 3 * bytes + i, v128.xor(kb, sd))
-    t += 2
+  for (let i: usize = 0; i < bytes; i += 16, t += 2) {
+    storeGarblerKeys(v128.xor(v128.load(a + i), da), v128.xor(v128.load(b + i), db), sd, t, keys + i, bytes)
+  }
+}
+
+/** The same for a full adder's AND, of a xor c and b xor c. */
+export function garbleAdderKeys(
+  a: usize,
+  b: usize,
+  c: usize,
+  delta: usize,
+  na: i32,
+  nb: i32,
+  tweak: u32,
+  keys: usize,
+  bytes: usize,
+): void {
+  const d = v128.load(delta)
+  const sd = sigma(d)
+  const da = v128.and(d, i32x4.splat(na))
+  const db = v128.and(d, i32x4.splat(nb))
+  let t = tweak
+  for (let i: usize = 0; i < bytes; i += 16, t += 2) {
+    const carry = v128.load(c + i)
+    const left = v128.xor(v128.xor(v128.load(a + i), carry), da)
+    const right = v128.xor(v128.xor(v128.load(b + i), carry), db)
+    storeGarblerKeys(left, right, sd, t, keys + i, bytes)
   }
 }
 
@@ -60,6 +91,24 @@ export function garbleKeys(
 function colourMask(x: v128): v128 {
   // All ones where the lowest bit is set.
   return i32x4.splat(-(i32x4.extract_lane(x, 0) & 1))
+}
+
+/** Tables of one element; returns the zero label of the AND. */
+// @ts-ignore: decorator
+@inline
+function garbleAnd(left: v128, right: v128, d: v128, keys: usize, hash: usize, table: usize, bytes: usize): v128 {
+  const pa = colourMask(left)
+  const pb = colourMask(right)
+  const ha = v128.xor(v128.load(hash), v128.load(keys))
+  const ha1 = v128.xor(v128.load(hash + bytes), v128.load(keys + bytes))
+  const hb = v128.xor(v128.load(hash + 2 * bytes), v128.load(keys + 2 * bytes))
+  const hb1 = v128.xor(v128.load(hash + 3 * bytes), v128.load(keys + 3 * bytes))
+  const generator = v128.xor(v128.xor(ha, ha1), v128.and(d, pb))
+  const evaluator = v128.xor(v128.xor(hb, hb1), left)
+  v128.store(table, generator)
+  v128.store(table + bytes, evaluator)
+  const wg = v128.xor(ha, v128.and(generator, pa))
+  return v128.xor(wg, v128.xor(hb, v128.and(v128.xor(evaluator, left), pb)))
 }
 
 /** Tables (generator half, evaluator half) and zero labels of the result, from the AES outputs of garbleKeys. */
@@ -80,19 +129,38 @@ export function garbleCombine(
   const db = v128.and(d, i32x4.splat(nb))
   for (let i: usize = 0; i < bytes; i += 16) {
     const left = v128.xor(v128.load(a + i), da)
-    const pa = colourMask(left)
-    const pb = colourMask(v128.xor(v128.load(b + i), db))
-    const ha = v128.xor(v128.load(hash + i), v128.load(keys + i))
-    const ha1 = v128.xor(v128.load(hash + bytes + i), v128.load(keys + bytes + i))
-    const hb = v128.xor(v128.load(hash + 2 * bytes + i), v128.load(keys + 2 * bytes + i))
-    const hb1 = v128.xor(v128.load(hash + 3 * bytes + i), v128.load(keys + 3 * bytes + i))
-    const generator = v128.xor(v128.xor(ha, ha1), v128.and(d, pb))
-    const evaluator = v128.xor(v128.xor(hb, hb1), left)
-    v128.store(table + i, generator)
-    v128.store(table + bytes + i, evaluator)
-    const wg = v128.xor(ha, v128.and(generator, pa))
-    const we = v128.xor(hb, v128.and(v128.xor(evaluator, left), pb))
-    v128.store(out + i, v128.xor(wg, we))
+    const right = v128.xor(v128.load(b + i), db)
+    v128.store(out + i, garbleAnd(left, right, d, keys + i, hash + i, table + i, bytes))
+  }
+}
+
+/** The same for a full adder: zero labels of the carry, and of the sum unless `sum` is 0. */
+export function garbleAdderCombine(
+  a: usize,
+  b: usize,
+  c: usize,
+  delta: usize,
+  na: i32,
+  nb: i32,
+  keys: usize,
+  hash: usize,
+  table: usize,
+  out: usize,
+  sum: usize,
+  bytes: usize,
+): void {
+  const d = v128.load(delta)
+  const da = v128.and(d, i32x4.splat(na))
+  const db = v128.and(d, i32x4.splat(nb))
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const x = v128.load(a + i)
+    const y = v128.load(b + i)
+    const carry = v128.load(c + i)
+    const xc = v128.xor(x, carry)
+    const left = v128.xor(xc, da)
+    const right = v128.xor(v128.xor(y, carry), db)
+    v128.store(out + i, v128.xor(carry, garbleAnd(left, right, d, keys + i, hash + i, table + i, bytes)))
+    if (sum !== 0) v128.store(sum + i, v128.xor(xc, y))
   }
 }
 
@@ -106,6 +174,31 @@ export function evaluateKeys(a: usize, b: usize, tweak: u32, keys: usize, bytes:
   }
 }
 
+/** The same for a full adder's AND, of a xor c and b xor c. */
+export function evaluateAdderKeys(a: usize, b: usize, c: usize, tweak: u32, keys: usize, bytes: usize): void {
+  let t = tweak
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const carry = v128.load(c + i)
+    v128.store(keys + i, v128.xor(sigma(v128.xor(v128.load(a + i), carry)), tweakOf(t)))
+    v128.store(keys + bytes + i, v128.xor(sigma(v128.xor(v128.load(b + i), carry)), tweakOf(t + 1)))
+    t += 2
+  }
+}
+
+/** Active label of an AND of one element. */
+// @ts-ignore: decorator
+@inline
+function evaluateAnd(left: v128, right: v128, keys: usize, hash: usize, table: usize, bytes: usize): v128 {
+  const sa = colourMask(left)
+  const sb = colourMask(right)
+  const wg = v128.xor(v128.xor(v128.load(hash), v128.load(keys)), v128.and(v128.load(table), sa))
+  const we = v128.xor(
+    v128.xor(v128.load(hash + bytes), v128.load(keys + bytes)),
+    v128.and(v128.xor(v128.load(table + bytes), left), sb),
+  )
+  return v128.xor(wg, we)
+}
+
 /** Active labels of the result. */
 export function evaluateCombine(
   a: usize,
@@ -117,15 +210,31 @@ export function evaluateCombine(
   bytes: usize,
 ): void {
   for (let i: usize = 0; i < bytes; i += 16) {
-    const left = v128.load(a + i)
-    const sa = colourMask(left)
-    const sb = colourMask(v128.load(b + i))
-    const wg = v128.xor(v128.xor(v128.load(hash + i), v128.load(keys + i)), v128.and(v128.load(table + i), sa))
-    const we = v128.xor(
-      v128.xor(v128.load(hash + bytes + i), v128.load(keys + bytes + i)),
-      v128.and(v128.xor(v128.load(table + bytes + i), left), sb),
-    )
-    v128.store(out + i, v128.xor(wg, we))
+    const result = evaluateAnd(v128.load(a + i), v128.load(b + i), keys + i, hash + i, table + i, bytes)
+    v128.store(out + i, result)
+  }
+}
+
+/** Active labels of a full adder's carry, and of its sum unless `sum` is 0. */
+export function evaluateAdderCombine(
+  a: usize,
+  b: usize,
+  c: usize,
+  keys: usize,
+  hash: usize,
+  table: usize,
+  out: usize,
+  sum: usize,
+  bytes: usize,
+): void {
+  for (let i: usize = 0; i < bytes; i += 16) {
+    const x = v128.load(a + i)
+    const y = v128.load(b + i)
+    const carry = v128.load(c + i)
+    const xc = v128.xor(x, carry)
+    const result = evaluateAnd(xc, v128.xor(y, carry), keys + i, hash + i, table + i, bytes)
+    v128.store(out + i, v128.xor(carry, result))
+    if (sum !== 0) v128.store(sum + i, v128.xor(xc, y))
   }
 }
 
