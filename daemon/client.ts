@@ -16,6 +16,7 @@ import { openManifest, type Plan, type PublishedModel, stageSizes } from '../pro
 import { quantiseInput } from '../protocol/model/reference.js'
 import { decodeClientBundle, encodeClientBundle } from '../protocol/offline/bundle.js'
 import { prepareAsClient } from '../protocol/offline/prepare.js'
+import type { Offload } from '../protocol/offload.js'
 import { inferAsClient, OtSessions } from '../protocol/online/infer.js'
 import type { EvaluatorTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
@@ -68,14 +69,16 @@ export class Client {
   readonly #repo: Repo
   readonly #node: Libp2p
   readonly #meter: SocketMeter
+  readonly #offload: Offload
   readonly #engine: EngineName
   readonly #log: Logger
   readonly #otSessions = new WeakMap<Connection, OtSessions<EvaluatorTransfers>>()
 
-  constructor(repo: Repo, node: Libp2p, meter: SocketMeter, engine: EngineName, log: Logger) {
+  constructor(repo: Repo, node: Libp2p, meter: SocketMeter, offload: Offload, engine: EngineName, log: Logger) {
     this.#repo = repo
     this.#node = node
     this.#meter = meter
+    this.#offload = offload
     this.#engine = engine
     this.#log = log
   }
@@ -171,7 +174,15 @@ export class Client {
     const started = performance.now()
     const bundle = decodeClientBundle(plan, Buffer.from(taken.id, 'hex'), taken.bytes)
     const prediction = await this.#session(connection, inferProtocol(published.id), signal, (frames) =>
-      inferAsClient(frames, plan, bundle, input, sessions, (done) => progress({ phase: 'querying', done, total: 1 })),
+      inferAsClient(
+        frames,
+        plan,
+        bundle,
+        input,
+        sessions,
+        (done) => progress({ phase: 'querying', done, total: 1 }),
+        this.#offload,
+      ),
     )
     const online = (performance.now() - started) / 1000
     const { seconds, sent, received } = taken.cost

@@ -6,6 +6,7 @@ import { MAX_CATALOG_ENTRIES, MAX_STORED_BUNDLES } from '../protocol/limits.js'
 import { openManifest } from '../protocol/model/plan.js'
 import { decodeWeights, type HostedModel } from '../protocol/model/weights.js'
 import { prepareAsServer } from '../protocol/offline/prepare.js'
+import type { Offload } from '../protocol/offload.js'
 import { inferAsServer, OtSessions } from '../protocol/online/infer.js'
 import type { GarblerTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
@@ -21,14 +22,16 @@ type Session = (frames: Frames, peer: string, connection: Connection) => Promise
 export class Host {
   readonly #repo: Repo
   readonly #node: Libp2p
+  readonly #offload: Offload
   readonly #log: Logger
   readonly #limit = new SessionLimit()
   readonly #served = new Map<string, { name: string; model: HostedModel }>()
   readonly #otSessions = new WeakMap<Connection, OtSessions<GarblerTransfers>>()
 
-  constructor(repo: Repo, node: Libp2p, log: Logger) {
+  constructor(repo: Repo, node: Libp2p, offload: Offload, log: Logger) {
     this.#repo = repo
     this.#node = node
+    this.#offload = offload
     this.#log = log
   }
 
@@ -108,10 +111,15 @@ export class Host {
   async #prepare(frames: Frames, peer: string, model: HostedModel): Promise<void> {
     const { id } = model.published
     const pool = this.#repo.hostPool
-    await prepareAsServer(frames, model, async (bundles) => {
-      const stored = bundles.map((bundle) => ({ id: Buffer.from(bundle.id).toString('hex'), bytes: bundle.seed }))
-      await pool.add(id, peer, stored, MAX_STORED_BUNDLES)
-    })
+    await prepareAsServer(
+      frames,
+      model,
+      async (bundles) => {
+        const stored = bundles.map((bundle) => ({ id: Buffer.from(bundle.id).toString('hex'), bytes: bundle.seed }))
+        await pool.add(id, peer, stored, MAX_STORED_BUNDLES)
+      },
+      this.#offload,
+    )
   }
 
   async #infer(frames: Frames, peer: string, connection: Connection, model: HostedModel): Promise<void> {
@@ -132,6 +140,6 @@ export class Host {
       }
       return { id, seed: taken.bytes }
     }
-    await inferAsServer(frames, model, burn, sessions)
+    await inferAsServer(frames, model, burn, sessions, this.#offload)
   }
 }

@@ -6,7 +6,7 @@
  * Half-Gates Garbling (in the Multi-Instance Setting)", CRYPTO 2020. The keys are public.
  */
 import { type Cipheriv, createCipheriv } from 'node:crypto'
-import { Prg } from '../random.js'
+import type { Prg } from '../random.js'
 
 /** OpenSSL call size above which its output falls to mmap, a system call each time. */
 export const MAX_AES_CALL_BYTES = 64 * 1024
@@ -30,11 +30,11 @@ export class ChunkCipher {
   }
 }
 
-/** The hash keys of one inference's chunks, in order, from the public seed both parties hold. */
+/** Hash keys in order, from a public stream that both parties hold. */
 export class HashKeys {
   readonly #prg: Prg
-  constructor(seed: Uint8Array) {
-    this.#prg = new Prg(seed)
+  constructor(prg: Prg) {
+    this.#prg = prg
   }
   next(): ChunkCipher {
     return new ChunkCipher(this.#prg.bytes(16))

@@ -11,47 +11,41 @@
  * here are the corrections as they travel.
  */
 import { Arena } from '../kernels/arena.js'
-import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
+import { packedBytes, unpackBits } from '../ring/bits.js'
 
 /** Bytes of the corrections of a stage: one ring element per output bit. */
 export function projectionBytes(outputs: number, instances: number, ring: number): number {
   return packedBytes(outputs * instances, ring)
 }
 
-/** Corrections, one element each in the order of chunks, [output][instance]. */
-export function packCorrections(corrections: Uint32Array, ring: number): Uint8Array {
-  return packBits(corrections, ring)
-}
-
 /**
- * Finishes the evaluator's shares: adds the corrections of labels of colour 1. `sums` and `colours` are those of each
- * chunk; returns one element an instance, mod 2^32.
+ * Finishes the evaluator's shares: adds the corrections of labels of colour 1, both [chunk][output][instance], the corrections
+ * packed. Returns one element an instance, mod 2^32.
  */
 export function applyCorrections(
-  sums: readonly Uint32Array[],
-  colours: readonly Uint8Array[],
+  sums: Uint32Array,
+  colours: Uint8Array,
   packed: Uint8Array,
   outputs: number,
+  chunks: readonly number[],
   ring: number,
 ): Uint32Array {
-  const instances = sums.reduce((total, chunk) => total + chunk.length, 0)
-  const corrections = unpackBits(packed, outputs * instances, ring)
+  const corrections = unpackBits(packed, outputs * sums.length, ring)
   return Arena.with((arena) => {
-    const size = Math.max(...sums.map((chunk) => chunk.length))
-    const shares = arena.alloc(4 * size)
-    const bits = arena.alloc(outputs * size)
-    const chosen = arena.alloc(4 * outputs * size)
-    const out = new Uint32Array(instances)
+    const shares = arena.alloc(4 * sums.length)
+    const bits = arena.alloc(colours.length)
+    const chosen = arena.alloc(4 * corrections.length)
+    arena.u32(shares, sums.length).set(sums)
+    arena.u8(bits, colours.length).set(colours)
+    arena.u32(chosen, corrections.length).set(corrections)
     let first = 0
-    sums.forEach((chunk, c) => {
-      const n = chunk.length
-      arena.u32(shares, n).set(chunk)
-      arena.u8(bits, outputs * n).set(colours[c])
-      arena.u32(chosen, outputs * n).set(corrections.subarray(outputs * first, outputs * (first + n)))
-      for (let o = 0; o < outputs; o++) arena.run.addChosen(shares, bits + o * n, chosen + 4 * o * n, n)
-      out.set(arena.u32(shares, n), first)
-      first += n
-    })
-    return out
+    for (const size of chunks) {
+      for (let o = 0; o < outputs; o++) {
+        const at = first * outputs + o * size
+        arena.run.addChosen(shares + 4 * first, bits + at, chosen + 4 * at, size)
+      }
+      first += size
+    }
+    return arena.u32(shares, sums.length).slice()
   })
 }

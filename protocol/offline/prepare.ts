@@ -19,10 +19,11 @@ import { MinionnError } from '../errors.js'
 import { ENGINES, type Engine, type EngineName, engineOf, type Results } from '../homomorphic/engine.js'
 import { latticeEngine } from '../homomorphic/lattice-engine.js'
 import { DEGREE, type Packing, packingOf } from '../homomorphic/packing.js'
-import { keptWeights } from '../homomorphic/weight-cache.js'
+import type { RespondJob } from '../homomorphic/respond.js'
 import { MAX_PREPARE_COUNT } from '../limits.js'
 import { type Plan, stageSizes, tripleRing } from '../model/plan.js'
 import type { HostedModel } from '../model/weights.js'
+import { inline, type Offload } from '../offload.js'
 import { randomSeed } from '../random.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { PrepareAccept, PrepareDone, PrepareRequest } from '../wire/messages.js'
@@ -151,6 +152,7 @@ export async function prepareAsServer(
   frames: Frames,
   model: HostedModel,
   store: (bundles: ServerBundle[]) => Promise<void>,
+  offload: Offload = inline,
 ): Promise<number> {
   const request = await frames.receiveControl(PrepareRequest)
   const { count } = request
@@ -172,30 +174,36 @@ export async function prepareAsServer(
   await frames.sendControl(PrepareAccept, { bundleIds: bundles.map((bundle) => bundle.id) })
 
   const engine = await engineOf(name, tripleRing(plan))
-  const host = engine.newHost(await frames.receive(FrameType.ciphertexts, engine.encryptionBytes))
-  try {
-    for (const { stage, packing, sets } of tripleBatches(plan, count)) {
-      const { ring } = plan.stages[stage]
-      for (const { first, count: size } of sets) {
-        const inputs: Uint8Array[] = []
-        for (let i = 0; i < packing.inputs; i++) {
-          inputs.push(await frames.receive(FrameType.ciphertexts, engine.encryptionBytes))
-        }
-        const masks = bundles.slice(first, first + size).map(({ seed }) => responseMask(plan, seed, stage))
-        const outputs = Array.from({ length: packing.outputs }, (_, o) => {
-          const { at, index, bundle } = usedResults(packing, o, size)
-          return { at, masks: Uint32Array.from(index, (element, n) => masks[bundle[n]][element]) }
-        })
-        const weights = keptWeights(`${model.published.id}/${stage}/${count}/${name}`, () =>
-          engine.weights(packing, model.secret.stages[stage].weights),
-        )
-        for (const response of [...host.respond(packing, weights, inputs, ring, outputs)]) {
-          await frames.send(FrameType.ciphertexts, response)
-        }
+  const encryptionOfZero = await frames.receive(FrameType.ciphertexts, engine.encryptionBytes)
+  // Refused now and not with the first set.
+  engine.newHost(encryptionOfZero).dispose()
+  for (const { stage, packing, sets } of tripleBatches(plan, count)) {
+    const { ring, linear } = plan.stages[stage]
+    if (linear.kind === 'identity') continue
+    for (const { first, count: size } of sets) {
+      const inputs: Uint8Array[] = []
+      for (let i = 0; i < packing.inputs; i++) {
+        inputs.push(await frames.receive(FrameType.ciphertexts, engine.encryptionBytes))
       }
+      const masks = bundles.slice(first, first + size).map(({ seed }) => responseMask(plan, seed, stage))
+      const outputs = Array.from({ length: packing.outputs }, (_, o) => {
+        const { at, index, bundle } = usedResults(packing, o, size)
+        return { at, masks: Uint32Array.from(index, (element, n) => masks[bundle[n]][element]) }
+      })
+      const job: RespondJob = {
+        engine: name,
+        key: `${model.published.id}/${stage}/${count}`,
+        geometry: linear,
+        batch: count,
+        weights: model.secret.stages[stage].weights,
+        ring,
+        widestRing: tripleRing(plan),
+        encryptionOfZero,
+        inputs,
+        outputs,
+      }
+      for await (const response of offload.respond(job)) await frames.send(FrameType.ciphertexts, response)
     }
-  } finally {
-    host.dispose()
   }
   await store(bundles)
   await frames.sendControl(PrepareDone, { count })

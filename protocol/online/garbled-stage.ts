@@ -4,29 +4,16 @@
  * outputs into shares. The garbler's own active labels come from a public stream (garbler.ts).
  */
 
-import {
-  type ActivationShape,
-  activationCircuit,
-  activationWeights,
-  type OutputWeight,
-} from '../circuits/activation.js'
-import { argmaxCircuit } from '../circuits/argmax.js'
-import { Evaluator } from '../garbling/evaluator.js'
-import { Garbler } from '../garbling/garbler.js'
-import type { HashKeys } from '../garbling/hash.js'
-import {
-  chunkSizes,
-  compileProgram,
-  gatesPerFrame,
-  LABEL_BYTES,
-  LABEL_WORDS,
-  type Program,
-} from '../garbling/program.js'
-import { applyCorrections, packCorrections, projectionBytes } from '../garbling/projection.js'
+import { type ActivationShape, activationWeights, type OutputWeight } from '../circuits/activation.js'
+import { type CircuitSpec, programOf } from '../circuits/spec.js'
+import { chunkSizes, LABEL_BYTES, LABEL_WORDS, type Program } from '../garbling/program.js'
+import { applyCorrections, projectionBytes } from '../garbling/projection.js'
+import { type EvaluateJob, type GarbleJob, tableFrames } from '../garbling/stage.js'
+import { type StageSeed, selectionKeys } from '../garbling/streams.js'
 import { Arena } from '../kernels/arena.js'
 import { BULK_FRAME_BYTES } from '../limits.js'
 import { activationInputs, activationShape, type Plan, stageSizes } from '../model/plan.js'
-import type { Prg } from '../random.js'
+import type { Offload } from '../offload.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { addInto } from '../ring/linear.js'
 import type { EvaluatorTransfers, GarblerTransfers } from '../transfer/ot-pair.js'
@@ -36,6 +23,7 @@ import { type Frames, FrameType } from '../wire/frames.js'
 
 /** A batch of equal circuits and which elements of y each takes. */
 export interface GarbledStage {
+  readonly spec: CircuitSpec
   readonly program: Program
   readonly instances: number
   /** Elements of y, [instance][window]. */
@@ -51,6 +39,8 @@ export interface GarbledStage {
     | undefined
 }
 
+const circuitOf = (spec: CircuitSpec) => ({ spec, program: programOf(spec) })
+
 /** The stages to garble for a plan: one per activation, and argmax where only the label is revealed. */
 export function garbledStages(plan: Plan): GarbledStage[] {
   const stages: GarbledStage[] = plan.stages.flatMap((s, i) => {
@@ -58,7 +48,7 @@ export function garbledStages(plan: Plan): GarbledStage[] {
     const shape: ActivationShape = activationShape(plan, i)
     return [
       {
-        program: compileProgram(activationCircuit(shape)),
+        ...circuitOf({ kind: 'activation', shape }),
         instances: stageSizes(s).instances,
         inputs: activationInputs(s),
         window: shape.window,
@@ -75,7 +65,7 @@ export function garbledStages(plan: Plan): GarbledStage[] {
     const classes = plan.output.size
     const ringIn = plan.stages[plan.stages.length - 1].ring
     stages.push({
-      program: compileProgram(argmaxCircuit(classes, ringIn)),
+      ...circuitOf({ kind: 'argmax', classes, ring: ringIn }),
       instances: 1,
       inputs: Int32Array.from({ length: classes }, (_, i) => i),
       window: classes,
@@ -179,8 +169,7 @@ export interface OpenSelection {
 }
 
 /** Shares of the inputs, shifted: what a selecting stage multiplies by its bit. */
-function shifted(share: Uint32Array, stage: GarbledStage): Uint32Array {
-  const shift = stage.projection?.selectShift ?? 0
+function shifted(share: Uint32Array, stage: GarbledStage, shift: number): Uint32Array {
   const out = new Uint32Array(stage.inputs.length)
   for (let i = 0; i < out.length; i++) out[i] = share[stage.inputs[i]] >>> shift
   return out
@@ -192,53 +181,35 @@ function shifted(share: Uint32Array, stage: GarbledStage): Uint32Array {
  */
 export async function garbleStage(
   frames: Frames,
+  offload: Offload,
   stage: GarbledStage,
+  streams: StageSeed,
   ot: GarblerTransfers,
   evaluatorZero: Uint32Array,
   share: Uint32Array,
-  hash: HashKeys,
-  labels: Prg,
 ): Promise<{ shares: Uint32Array; selection: OpenSelection | undefined }> {
-  const { program, projection } = stage
-  const selected = projection?.selectShift === undefined ? undefined : shifted(share, stage)
-  const permute = new Uint8Array(selected === undefined ? 0 : stage.instances)
-  const { garblerInputs, evaluatorInputs, outputs } = program.circuit
-  const shares = new Uint32Array(stage.instances)
-  const bits = expandShare(stage, share, (arena, at) => arena.u8(at, transferCount(stage)).slice())
-  const corrections = new Uint32Array(projection === undefined ? 0 : outputs.length * stage.instances)
-  let colours: Uint8Array = new Uint8Array(0)
-  let garbler: Garbler | undefined
-  let first = 0
-  try {
-    for (const size of chunkSizes(stage.instances)) {
-      if (garbler?.instances !== size) {
-        garbler?.release()
-        garbler = new Garbler(program, ot.forward.delta, size, gatesPerFrame(size, BULK_FRAME_BYTES))
-      }
-      const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
-      const offset = first * evaluatorInputs * LABEL_WORDS
-      const theirs = evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
-      garbler.setInputs(active, theirs, bits.subarray(first * garblerInputs, (first + size) * garblerInputs))
-      const cipher = hash.next()
-      for (const tables of garbler.garble(cipher)) await frames.send(FrameType.tables, tables)
-      if (projection === undefined) {
-        colours = garbler.outputColours()
-      } else {
-        const chunk = corrections.subarray(first * outputs.length, (first + size) * outputs.length)
-        const weights = projection.weights.map((w) => (w === 'shares' ? selected!.subarray(first, first + size) : w))
-        shares.set(garbler.project(cipher, weights, chunk), first)
-        if (selected !== undefined) permute.set(garbler.outputColours().subarray(0, size), first)
-      }
-      first += size
-    }
-  } finally {
-    garbler?.release()
+  const { spec, instances, projection } = stage
+  const shift = projection?.selectShift
+  const job: GarbleJob = {
+    spec,
+    instances,
+    streams,
+    frameBytes: BULK_FRAME_BYTES,
+    delta: ot.forward.delta,
+    evaluatorZero,
+    bits: expandShare(stage, share, (arena, at) => arena.u8(at, transferCount(stage)).slice()),
+    selected: shift === undefined ? undefined : shifted(share, stage, shift),
   }
-  if (projection === undefined) await frames.send(FrameType.colours, packBits(Uint32Array.from(colours), 1))
-  else await frames.send(FrameType.projections, packCorrections(corrections, projection.ring))
-  if (selected === undefined) return { shares, selection: undefined }
-  const chosen = await choose(frames, ot.backward, hash, permute)
-  return { shares, selection: { chosen, permute } }
+  const garbled = await offload.garble(job, (tables) => frames.send(FrameType.tables, tables))
+  const { shares, corrections, colours } = garbled
+  if (projection === undefined) {
+    await frames.send(FrameType.colours, packBits(Uint32Array.from(colours), 1))
+    return { shares, selection: undefined }
+  }
+  await frames.send(FrameType.projections, packBits(corrections, projection.ring))
+  if (shift === undefined) return { shares, selection: undefined }
+  const chosen = await choose(frames, ot.backward, selectionKeys(streams), colours)
+  return { shares, selection: { chosen, permute: colours } }
 }
 
 /**
@@ -247,60 +218,39 @@ export async function garbleStage(
  */
 export async function evaluateStage(
   frames: Frames,
+  offload: Offload,
   stage: GarbledStage,
+  streams: StageSeed,
   ot: EvaluatorTransfers,
   evaluatorLabels: Uint32Array,
   share: Uint32Array,
-  hash: HashKeys,
-  labels: Prg,
 ): Promise<{ shares: Uint32Array; elements: Uint8Array | undefined }> {
-  const { program, projection } = stage
-  const { garblerInputs, evaluatorInputs, andGates, outputs } = program.circuit
-  const sums: Uint32Array[] = []
-  const colours: Uint8Array[] = []
-  let evaluator: Evaluator | undefined
-  let first = 0
-  try {
-    for (const size of chunkSizes(stage.instances)) {
-      const perFrame = gatesPerFrame(size, BULK_FRAME_BYTES)
-      if (evaluator?.instances !== size) {
-        evaluator?.release()
-        evaluator = new Evaluator(program, size, perFrame)
-      }
-      const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
-      const offset = first * evaluatorInputs * LABEL_WORDS
-      evaluator.setInputs(active, evaluatorLabels.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS))
-      const cipher = hash.next()
-      for (let left = andGates; left > 0; left -= perFrame) {
-        const bytes = Math.min(left, perFrame) * size * 2 * LABEL_BYTES
-        evaluator.advance(cipher, await frames.receive(FrameType.tables, bytes))
-      }
-      colours.push(evaluator.outputColours())
-      if (projection !== undefined) sums.push(evaluator.project(cipher))
-      first += size
-    }
-  } finally {
-    evaluator?.release()
-  }
+  const { spec, instances, projection } = stage
+  const outputs = programOf(spec).circuit.outputs.length
+  const sizes = tableFrames(spec, instances, BULK_FRAME_BYTES)
+  const job: EvaluateJob = { spec, instances, streams, frameBytes: BULK_FRAME_BYTES, evaluatorLabels }
+  const { sums, colours } = await offload.evaluate(job, async () => {
+    const { value, done } = sizes.next()
+    return done ? undefined : await frames.receive(FrameType.tables, value)
+  })
   if (projection === undefined) {
-    const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs.length, 1)
-    const label = theirs.reduce((bits, colour, bit) => bits | ((colour ^ colours[0][bit]) << bit), 0)
+    const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs, 1)
+    const label = theirs.reduce((bits, colour, bit) => bits | ((colour ^ colours[bit]) << bit), 0)
     return { shares: Uint32Array.of(label), elements: undefined }
   }
-  const packed = await frames.receive(
-    FrameType.projections,
-    projectionBytes(outputs.length, stage.instances, projection.ring),
-  )
-  const projected = applyCorrections(sums, colours, packed, outputs.length, projection.ring)
+  const bytes = projectionBytes(outputs, instances, projection.ring)
+  const packed = await frames.receive(FrameType.projections, bytes)
+  const chunks = chunkSizes(instances)
+  const projected = applyCorrections(sums, colours, packed, outputs, chunks, projection.ring)
   if (projection.selectShift === undefined) return { shares: projected, elements: undefined }
-  const passing = new Uint8Array(stage.instances)
-  let at = 0
-  for (const chunk of colours) {
-    const size = chunk.length / outputs.length
-    passing.set(chunk.subarray(0, size), at)
-    at += size
+  const passing = new Uint8Array(instances)
+  let first = 0
+  for (const size of chunks) {
+    passing.set(colours.subarray(first * outputs, first * outputs + size), first)
+    first += size
   }
-  const own = shifted(share, stage)
-  const { shares, elements } = await offer(frames, ot.backward, hash, passing, own, projection.ring)
+  const own = shifted(share, stage, projection.selectShift)
+  const keys = selectionKeys(streams)
+  const { shares, elements } = await offer(frames, ot.backward, keys, passing, own, projection.ring)
   return { shares: addInto(projected, shares), elements }
 }

@@ -17,7 +17,6 @@
  * The client burns its half of the bundle durably before it calls in here.
  */
 import { MinionnError } from '../errors.js'
-import { HashKeys } from '../garbling/hash.js'
 import { type Plan, stageSizes } from '../model/plan.js'
 import { argmax, stageLinear } from '../model/reference.js'
 import type { HostedModel } from '../model/weights.js'
@@ -29,7 +28,8 @@ import {
   responseMask,
   type ServerBundle,
 } from '../offline/bundle.js'
-import { Prg, randomSeed, SEED_BYTES } from '../random.js'
+import { inline, type Offload } from '../offload.js'
+import { randomSeed, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { addInto, reduceInto, subtractInto, sumPool, toSigned } from '../ring/linear.js'
 import { type EvaluatorTransfers, type GarblerTransfers, setupEvaluator, setupGarbler } from '../transfer/ot-pair.js'
@@ -72,9 +72,6 @@ export class OtSessions<T> {
   }
 }
 
-/** Domain of the stream of the host's active labels, beside the hash keys of the same public seed. */
-const HOST_LABELS = 1
-
 /** Idle OT sessions a host keeps for one connection; each holds 512 seeds. */
 const MAX_IDLE_OT_SESSIONS = 4
 
@@ -102,6 +99,7 @@ export async function inferAsClient(
   input: Int32Array,
   sessions: OtSessions<EvaluatorTransfers>,
   progress: (done: number) => void = () => {},
+  offload: Offload = inline,
 ): Promise<Prediction> {
   const kept = sessions.takeAny()
   await frames.sendControl(InferRequest, { bundleId: bundle.id, otSession: kept?.id ?? 0 })
@@ -110,8 +108,7 @@ export async function inferAsClient(
     throw new MinionnError('BAD_PEER', 'the host accepted the inference with a malformed message')
   }
   const ot = accept.resumed && kept !== undefined ? kept.session : await setupEvaluator(frames)
-  const hash = new HashKeys(accept.hashSeed)
-  const hostLabels = new Prg(accept.hashSeed, HOST_LABELS)
+  const seed = accept.hashSeed
   const stages = stagesOf(plan)
 
   /** Sends a value less the mask of stage i's input. */
@@ -131,7 +128,7 @@ export async function inferAsClient(
   for (let i = 0; i < stages.length; i++) {
     // OT never waits for x: the next stage's runs while this one is evaluated.
     const [{ shares, elements }, next] = await Promise.all([
-      evaluateStage(frames, stages[i], ot, current!.labels, current!.share, hash, hostLabels),
+      evaluateStage(frames, offload, stages[i], { seed, stage: i }, ot, current!.labels, current!.share),
       i + 1 < stages.length ? requestLabels(i + 1) : undefined,
     ])
     current = next
@@ -171,6 +168,7 @@ export async function inferAsServer(
   model: HostedModel,
   burn: (id: Uint8Array) => Promise<ServerBundle>,
   sessions: OtSessions<GarblerTransfers>,
+  offload: Offload = inline,
 ): Promise<void> {
   const request = await frames.receiveControl(InferRequest)
   if (request.bundleId.length !== BUNDLE_ID_BYTES) {
@@ -185,8 +183,6 @@ export async function inferAsServer(
   const hashSeed = randomSeed()
   await frames.sendControl(InferAccept, { otSession, resumed: kept !== undefined, hashSeed })
   const ot = kept ?? (await setupGarbler(frames))
-  const hash = new HashKeys(hashSeed)
-  const labels = new Prg(hashSeed, HOST_LABELS)
   const { plan } = model.published.manifest
   const stages = stagesOf(plan)
 
@@ -205,7 +201,15 @@ export async function inferAsServer(
       await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
       break
     }
-    const { shares: own, selection } = await garbleStage(frames, stage, ot, evaluatorZero!, y, hash, labels)
+    const { shares: own, selection } = await garbleStage(
+      frames,
+      offload,
+      stage,
+      { seed: hashSeed, stage: i },
+      ot,
+      evaluatorZero!,
+      y,
+    )
     evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot.forward, stages[i + 1]) : undefined
     if (stage.projection === undefined) continue
     const { ring } = stage.projection

@@ -3,6 +3,7 @@ import { MinionnError } from '../../protocol/errors.js'
 import type { HostedModel } from '../../protocol/model/weights.js'
 import type { ClientBundle, ServerBundle } from '../../protocol/offline/bundle.js'
 import { prepareAsClient, prepareAsServer } from '../../protocol/offline/prepare.js'
+import { inline, type Offload } from '../../protocol/offload.js'
 import { inferAsClient, inferAsServer, OtSessions, type Prediction } from '../../protocol/online/infer.js'
 import type { EvaluatorTransfers, GarblerTransfers } from '../../protocol/transfer/ot-pair.js'
 import { memoryChannels } from '../../protocol/wire/channel.js'
@@ -22,8 +23,11 @@ export class TwoParties {
   offline = { sent: 0, received: 0 }
   online = { sent: 0, received: 0 }
 
-  constructor(model: HostedModel) {
+  readonly #offload: Offload
+
+  constructor(model: HostedModel, offload = inline) {
     this.model = model
+    this.#offload = offload
   }
 
   get plan() {
@@ -34,16 +38,22 @@ export class TwoParties {
     const { client, host } = framePair()
     const [bundles] = await Promise.all([
       prepareAsClient(client, this.plan, count),
-      prepareAsServer(host, this.model, async (made) => {
-        for (const bundle of made) this.#bundles.set(Buffer.from(bundle.id).toString('hex'), bundle)
-      }),
+      prepareAsServer(
+        host,
+        this.model,
+        async (made) => {
+          for (const bundle of made) this.#bundles.set(Buffer.from(bundle.id).toString('hex'), bundle)
+        },
+        this.#offload,
+      ),
     ])
     this.offline = { sent: client.sent, received: client.received }
     return bundles
   }
 
   async infer(bundle: ClientBundle, input: Int32Array): Promise<Prediction> {
-    const { client, host } = framePair()
+    const [near, far] = memoryChannels()
+    const [client, host] = [new Frames(near), new Frames(far)]
     const burn = async (id: Uint8Array) => {
       const key = Buffer.from(id).toString('hex')
       const found = this.#bundles.get(key)
@@ -52,9 +62,12 @@ export class TwoParties {
       return found
     }
     const [prediction] = await Promise.all([
-      inferAsClient(client, this.plan, bundle, input, this.#clientSessions),
-      inferAsServer(host, this.model, burn, this.#hostSessions),
-    ])
+      inferAsClient(client, this.plan, bundle, input, this.#clientSessions, undefined, this.#offload),
+      inferAsServer(host, this.model, burn, this.#hostSessions, this.#offload),
+    ]).catch((error) => {
+      near.abort(error)
+      throw error
+    })
     this.online = { sent: client.sent, received: client.received }
     return prediction
   }

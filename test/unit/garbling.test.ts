@@ -13,7 +13,9 @@ import { Evaluator } from '../../protocol/garbling/evaluator.js'
 import { Garbler } from '../../protocol/garbling/garbler.js'
 import { HashKeys } from '../../protocol/garbling/hash.js'
 import { compileProgram, gatesPerFrame, tableBytes } from '../../protocol/garbling/program.js'
-import { applyCorrections, packCorrections, projectionBytes } from '../../protocol/garbling/projection.js'
+import { applyCorrections, projectionBytes } from '../../protocol/garbling/projection.js'
+import { Prg } from '../../protocol/random.js'
+import { packBits } from '../../protocol/ring/bits.js'
 
 const bitsOf = (value: number, count: number) =>
   Array.from({ length: count }, (_, i) => Math.floor((value < 0 ? value + 2 ** count : value) / 2 ** i) % 2)
@@ -49,8 +51,8 @@ function garbled(
   garbler.setInputs(own, zero, Uint8Array.from(garblerBits.flat()))
   evaluator.setInputs(own, active)
   const seed = randomBytes(16)
-  const cipher = new HashKeys(seed).next()
-  const same = new HashKeys(seed).next()
+  const cipher = new HashKeys(new Prg(seed)).next()
+  const same = new HashKeys(new Prg(seed)).next()
   let bytes = 0
   for (const tables of garbler.garble(cipher)) {
     bytes += tables.length
@@ -64,9 +66,9 @@ function garbled(
   if (weights.length > 0) {
     const corrections = new Uint32Array(count * instances)
     const shares = garbler.project(cipher, weights, corrections)
-    const packed = packCorrections(corrections, ring)
+    const packed = packBits(corrections, ring)
     assert.equal(packed.length, projectionBytes(count, instances, ring))
-    const others = applyCorrections([evaluator.project(same)], [colours], packed, count, ring)
+    const others = applyCorrections(evaluator.project(same), colours, packed, count, [instances], ring)
     sums = [...shares].map((share, i) => mod(share + others[i], ring))
   }
   garbler.release()

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { HashKeys } from '../../protocol/garbling/hash.js'
+import { Prg } from '../../protocol/random.js'
 import { baseOtReceive, baseOtSend } from '../../protocol/transfer/base-ot.js'
 import { setupEvaluator, setupGarbler } from '../../protocol/transfer/ot-pair.js'
 import { choose, offer, receiveSelected, selectionBytes } from '../../protocol/transfer/selection.js'
@@ -57,7 +58,7 @@ test('selection: shares of q h for a bit that is shared by colour and permute bi
   const [a, b] = framePair()
   const [garbler, evaluator] = await Promise.all([setupGarbler(a), setupEvaluator(b)])
   const seed = randomBytes(16)
-  const [ours, theirs] = [new HashKeys(seed), new HashKeys(seed)]
+  const [ours, theirs] = [new HashKeys(new Prg(seed)), new HashKeys(new Prg(seed))]
   for (const [count, ring] of [
     [1, 32],
     [5000, 19],
