@@ -26,12 +26,14 @@ const send = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMes
 
 /** Hands over what a job yields, ITEMS_AHEAD at a time; undefined where the caller gave up. */
 async function handOver<R>(
-  items: Iterator<Uint8Array, R> | AsyncIterator<Uint8Array, R>,
+  items: Iterator<Uint8Array | number, R> | AsyncIterator<Uint8Array, R>,
 ): Promise<{ result: R } | undefined> {
   let ahead = 0
   for (;;) {
     const step = await items.next()
     if (step.done) return { result: step.value }
+    // Labels were all there before the job came.
+    if (typeof step.value === 'number') continue
     const whole = step.value.byteLength === step.value.buffer.byteLength ? step.value : step.value.slice()
     send({ kind: 'item', item: whole }, [whole.buffer as ArrayBuffer])
     ahead++
@@ -49,6 +51,11 @@ async function evaluate(job: EvaluateJob): Promise<{ result: unknown } | undefin
   const evaluation = new StageEvaluation(job)
   try {
     for (;;) {
+      // Labels were all there before the job came.
+      if (evaluation.needs > 0) {
+        evaluation.advance(undefined)
+        continue
+      }
       const message = await next()
       if (message.kind === 'end') return evaluation.finished ? { result: evaluation.result } : undefined
       if (message.kind !== 'tables') continue

@@ -136,9 +136,13 @@ export class Threads implements Offload {
     })
   }
 
-  async garble(job: GarbleJob, send: (tables: Uint8Array) => Promise<void>): Promise<Garbled> {
-    const thread = this.#threadFor(job)
-    if (thread === undefined) return await inline.garble(job, send)
+  async garble(
+    job: GarbleJob,
+    fill: (inputs: number) => Promise<void>,
+    send: (tables: Uint8Array) => Promise<void>,
+  ): Promise<Garbled> {
+    const thread = await this.#threadFor(job, fill)
+    if (thread === undefined) return await inline.garble(job, fill, send)
     const transfer = [job.evaluatorZero, job.bits].map(({ buffer }) => buffer as ArrayBuffer)
     return await thread.run({ kind: 'garble', job }, transfer, async () => {
       for (;;) {
@@ -151,9 +155,13 @@ export class Threads implements Offload {
     })
   }
 
-  async evaluate(job: EvaluateJob, receive: () => Promise<Uint8Array | undefined>): Promise<Evaluated> {
-    const thread = this.#threadFor(job)
-    if (thread === undefined) return await inline.evaluate(job, receive)
+  async evaluate(
+    job: EvaluateJob,
+    fill: (inputs: number) => Promise<void>,
+    receive: () => Promise<Uint8Array | undefined>,
+  ): Promise<Evaluated> {
+    const thread = await this.#threadFor(job, fill)
+    if (thread === undefined) return await inline.evaluate(job, fill, receive)
     return await thread.run({ kind: 'evaluate', job }, [job.evaluatorLabels.buffer as ArrayBuffer], async () => {
       let ahead = 0
       for (let tables = await receive(); tables !== undefined; tables = await receive()) {
@@ -176,9 +184,17 @@ export class Threads implements Offload {
     for (const thread of [this.#homomorphic, ...this.#garbling]) await thread.stop()
   }
 
-  /** A thread that is free, for a large stage. None is waited for: what holds it may be a slow network. */
-  #threadFor({ spec, instances }: GarbleJob | EvaluateJob): Thread | undefined {
-    if (programOf(spec).circuit.andGates * instances < LARGE_STAGE_GATES) return undefined
+  /**
+   * A thread that is free now, for a large stage whose labels are all there. None is waited for: what holds it may be a slow
+   * network, or the other party of the same session.
+   */
+  async #threadFor(
+    { spec, instances }: GarbleJob | EvaluateJob,
+    fill: (inputs: number) => Promise<void>,
+  ): Promise<Thread | undefined> {
+    const { andGates, evaluatorInputs } = programOf(spec).circuit
+    if (this.#garbling.length === 0 || andGates * instances < LARGE_STAGE_GATES) return undefined
+    await fill(instances * evaluatorInputs)
     return this.#garbling.find((thread) => thread.load === 0)
   }
 

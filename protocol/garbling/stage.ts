@@ -31,8 +31,11 @@ export interface Garbled {
   readonly colours: Uint8Array
 }
 
-/** Garbles a stage; yields its tables frame by frame. */
-export function* garbleChunks(job: GarbleJob): Generator<Uint8Array, Garbled> {
+/**
+ * Garbles a stage; yields its tables frame by frame, and before a chunk how many of the evaluator's inputs must have their labels in
+ * `evaluatorZero` when it goes on.
+ */
+export function* garbleChunks(job: GarbleJob): Generator<Uint8Array | number, Garbled> {
   const { spec, instances, selected } = job
   const program = programOf(spec)
   const { garblerInputs, evaluatorInputs, outputs } = program.circuit
@@ -52,6 +55,7 @@ export function* garbleChunks(job: GarbleJob): Generator<Uint8Array, Garbled> {
         garbler = new Garbler(program, job.delta, size, gatesPerFrame(size, job.frameBytes))
       }
       const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
+      yield (first + size) * evaluatorInputs
       const offset = first * evaluatorInputs * LABEL_WORDS
       const theirs = job.evaluatorZero.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS)
       garbler.setInputs(active, theirs, job.bits.subarray(first * garblerInputs, (first + size) * garblerInputs))
@@ -100,16 +104,19 @@ export function* tableFrames(spec: CircuitSpec, instances: number, frameBytes: n
 
 /** Takes the frames of tableFrames() one by one. */
 export class StageEvaluation {
-  readonly #steps: Generator<undefined, Evaluated, Uint8Array>
+  readonly #steps: Generator<number | undefined, Evaluated, Uint8Array | undefined>
   #result: Evaluated | undefined
+  /** How many of the evaluator's inputs must have their labels before the next frame; 0 where it does not matter. */
+  needs = 0
 
   constructor(job: EvaluateJob) {
     this.#steps = evaluateChunks(job)
-    this.#note(this.#steps.next(new Uint8Array(0)))
+    this.#step(undefined)
   }
 
-  advance(tables: Uint8Array): void {
-    this.#note(this.#steps.next(tables))
+  /** The next frame of tables, or that the labels needed are there. */
+  advance(tables: Uint8Array | undefined): void {
+    this.#step(tables)
   }
 
   get finished(): boolean {
@@ -127,12 +134,15 @@ export class StageEvaluation {
     this.#steps.return(undefined as never)
   }
 
-  #note(step: IteratorResult<undefined, Evaluated>): void {
+  #step(tables: Uint8Array | undefined): void {
+    const step = this.#steps.next(tables)
+    this.needs = step.done ? 0 : (step.value ?? 0)
     if (step.done) this.#result = step.value
   }
 }
 
-function* evaluateChunks(job: EvaluateJob): Generator<undefined, Evaluated, Uint8Array> {
+/** Yields how many labels it needs, or undefined for the next tables. */
+function* evaluateChunks(job: EvaluateJob): Generator<number | undefined, Evaluated, Uint8Array | undefined> {
   const program = programOf(job.spec)
   const { garblerInputs, evaluatorInputs, andGates, outputs } = program.circuit
   const keys = chunkKeys(job.streams)
@@ -149,10 +159,11 @@ function* evaluateChunks(job: EvaluateJob): Generator<undefined, Evaluated, Uint
         evaluator = new Evaluator(program, size, perFrame)
       }
       const active = labels.bytes(garblerInputs * size * LABEL_BYTES)
+      yield (first + size) * evaluatorInputs
       const offset = first * evaluatorInputs * LABEL_WORDS
       evaluator.setInputs(active, job.evaluatorLabels.subarray(offset, offset + evaluatorInputs * size * LABEL_WORDS))
       const cipher = keys.next()
-      for (let left = andGates; left > 0; left -= perFrame) evaluator.advance(cipher, yield)
+      for (let left = andGates; left > 0; left -= perFrame) evaluator.advance(cipher, (yield undefined)!)
       // Gates behind the last AND, or all of them where there is none.
       evaluator.advance(cipher, new Uint8Array(0))
       colours.set(evaluator.outputColours(), first * outputs.length)

@@ -120,7 +120,7 @@ function expandShare<T>(stage: GarbledStage, share: Uint32Array, then: (arena: A
 }
 
 /** The evaluator's choice bits of a whole stage, chunk after chunk, packed in words for the OT batches. */
-export function choiceBits(stage: GarbledStage, share: Uint32Array): Uint32Array {
+function choiceBits(stage: GarbledStage, share: Uint32Array): Uint32Array {
   const total = otBatches(transferCount(stage)).reduce((sum, count) => sum + count, 0)
   return expandShare(stage, share, (arena, bits) => {
     arena.alloc(total - transferCount(stage))
@@ -131,35 +131,93 @@ export function choiceBits(stage: GarbledStage, share: Uint32Array): Uint32Array
   })
 }
 
-/** Evaluator: sends the corrections; resolves to its active labels, [chunk][wire][instance]. */
-export async function receiveLabels(
-  frames: Frames,
-  ot: OtReceiver,
-  stage: GarbledStage,
-  choices: Uint32Array,
-): Promise<Uint32Array> {
-  const labels = new Uint32Array(choices.length * 32 * LABEL_WORDS)
-  let done = 0
-  for (const count of otBatches(transferCount(stage))) {
-    const chosen = choices.subarray(done / 32, (done + count) / 32)
-    const correction = ot.extend(count, chosen, labels.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
-    done += count
-    await frames.send(FrameType.otCorrection, correction)
+/**
+ * Evaluator: its active labels of a stage, [chunk][wire][instance], made and their corrections sent batch by batch, while garbling and
+ * evaluation begin.
+ */
+export class ActiveLabels {
+  readonly share: Uint32Array
+  readonly labels: Uint32Array
+  /** All corrections are out. */
+  readonly sent: Promise<void>
+  #done = 0
+  #failure: Error | undefined
+  #wake: () => void = () => {}
+
+  /** `share` are the values whose bits are chosen by. */
+  constructor(frames: Frames, ot: OtReceiver, stage: GarbledStage, share: Uint32Array) {
+    this.share = share
+    const choices = choiceBits(stage, share)
+    this.labels = new Uint32Array(choices.length * 32 * LABEL_WORDS)
+    this.sent = this.#send(frames, ot, otBatches(transferCount(stage)), choices)
+    this.sent.catch((error) => {
+      this.#failure = error
+      this.#wake()
+    })
   }
-  return labels
+
+  /** Resolves once the first `inputs` transfers have their labels. */
+  async fill(inputs: number): Promise<void> {
+    while (this.#done < inputs) {
+      if (this.#failure !== undefined) throw this.#failure
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  async #send(frames: Frames, ot: OtReceiver, batches: readonly number[], choices: Uint32Array): Promise<void> {
+    for (const count of batches) {
+      const part = this.labels.subarray(this.#done * LABEL_WORDS, (this.#done + count) * LABEL_WORDS)
+      const correction = ot.extend(count, choices.subarray(this.#done / 32, (this.#done + count) / 32), part)
+      this.#done += count
+      this.#wake()
+      await frames.send(FrameType.otCorrection, correction)
+    }
+  }
 }
 
-/** Garbler: receives the corrections; resolves to the zero labels, [chunk][wire][instance]. */
-export async function sendLabels(frames: Frames, ot: OtSender, stage: GarbledStage): Promise<Uint32Array> {
-  const batches = otBatches(transferCount(stage))
-  const labels = new Uint32Array(batches.reduce((sum, count) => sum + count, 0) * LABEL_WORDS)
-  let done = 0
-  for (const count of batches) {
-    const correction = await frames.receive(FrameType.otCorrection, correctionBytes(count))
-    ot.extend(count, correction, labels.subarray(done * LABEL_WORDS, (done + count) * LABEL_WORDS))
-    done += count
+/**
+ * Garbler: the zero labels of a stage, [chunk][wire][instance], made batch by batch as garbling asks for them. Corrections that came
+ * early wait as they are, a quarter of the labels' size.
+ */
+export class ZeroLabels {
+  readonly labels: Uint32Array
+  readonly #frames: Frames
+  readonly #ot: OtSender
+  readonly #batches: readonly number[]
+  readonly #corrections: Uint8Array[] = []
+  #received = 0
+  #extended = 0
+  #done = 0
+
+  constructor(frames: Frames, ot: OtSender, stage: GarbledStage) {
+    this.#frames = frames
+    this.#ot = ot
+    this.#batches = otBatches(transferCount(stage))
+    this.labels = new Uint32Array(this.#batches.reduce((sum, count) => sum + count, 0) * LABEL_WORDS)
   }
-  return labels
+
+  async #receive(): Promise<void> {
+    const bytes = correctionBytes(this.#batches[this.#received++])
+    this.#corrections.push(await this.#frames.receive(FrameType.otCorrection, bytes))
+  }
+
+  /** Takes in all corrections: what the evaluator sends after them can be received then. */
+  async receiveAll(): Promise<void> {
+    while (this.#received < this.#batches.length) await this.#receive()
+  }
+
+  /** Makes the labels of the first `inputs` transfers. */
+  async fill(inputs: number): Promise<void> {
+    while (this.#done < inputs) {
+      if (this.#corrections.length === 0) await this.#receive()
+      const count = this.#batches[this.#extended++]
+      const part = this.labels.subarray(this.#done * LABEL_WORDS, (this.#done + count) * LABEL_WORDS)
+      this.#ot.extend(count, this.#corrections.shift()!, part)
+      this.#done += count
+    }
+  }
 }
 
 /** What a selecting stage leaves open for the garbler until the evaluator's answer. */
@@ -185,7 +243,7 @@ export async function garbleStage(
   stage: GarbledStage,
   streams: StageSeed,
   ot: GarblerTransfers,
-  evaluatorZero: Uint32Array,
+  zero: ZeroLabels,
   share: Uint32Array,
 ): Promise<{ shares: Uint32Array; selection: OpenSelection | undefined }> {
   const { spec, instances, projection } = stage
@@ -196,11 +254,15 @@ export async function garbleStage(
     streams,
     frameBytes: BULK_FRAME_BYTES,
     delta: ot.forward.delta,
-    evaluatorZero,
+    evaluatorZero: zero.labels,
     bits: expandShare(stage, share, (arena, at) => arena.u8(at, transferCount(stage)).slice()),
     selected: shift === undefined ? undefined : shifted(share, stage, shift),
   }
-  const garbled = await offload.garble(job, (tables) => frames.send(FrameType.tables, tables))
+  const garbled = await offload.garble(
+    job,
+    (inputs) => zero.fill(inputs),
+    (tables) => frames.send(FrameType.tables, tables),
+  )
   const { shares, corrections, colours } = garbled
   if (projection === undefined) {
     await frames.send(FrameType.colours, packBits(Uint32Array.from(colours), 1))
@@ -213,7 +275,7 @@ export async function garbleStage(
 }
 
 /**
- * Evaluator: evaluates a stage as it streams in; `share` is what its labels stand for. Resolves to its shares of the outputs, mod
+ * Evaluator: evaluates a stage as it streams in. Resolves to its shares of the outputs, mod
  * 2^32, and for a selecting stage to the elements to send; for argmax to the label.
  */
 export async function evaluateStage(
@@ -222,17 +284,20 @@ export async function evaluateStage(
   stage: GarbledStage,
   streams: StageSeed,
   ot: EvaluatorTransfers,
-  evaluatorLabels: Uint32Array,
-  share: Uint32Array,
+  active: ActiveLabels,
 ): Promise<{ shares: Uint32Array; elements: Uint8Array | undefined }> {
   const { spec, instances, projection } = stage
   const outputs = programOf(spec).circuit.outputs.length
   const sizes = tableFrames(spec, instances, BULK_FRAME_BYTES)
-  const job: EvaluateJob = { spec, instances, streams, frameBytes: BULK_FRAME_BYTES, evaluatorLabels }
-  const { sums, colours } = await offload.evaluate(job, async () => {
-    const { value, done } = sizes.next()
-    return done ? undefined : await frames.receive(FrameType.tables, value)
-  })
+  const job: EvaluateJob = { spec, instances, streams, frameBytes: BULK_FRAME_BYTES, evaluatorLabels: active.labels }
+  const { sums, colours } = await offload.evaluate(
+    job,
+    (inputs) => active.fill(inputs),
+    async () => {
+      const { value, done } = sizes.next()
+      return done ? undefined : await frames.receive(FrameType.tables, value)
+    },
+  )
   if (projection === undefined) {
     const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs, 1)
     const label = theirs.reduce((bits, colour, bit) => bits | ((colour ^ colours[bit]) << bit), 0)
@@ -249,7 +314,7 @@ export async function evaluateStage(
     passing.set(colours.subarray(first * outputs, first * outputs + size), first)
     first += size
   }
-  const own = shifted(share, stage, projection.selectShift)
+  const own = shifted(active.share, stage, projection.selectShift)
   const keys = selectionKeys(streams)
   const { shares, elements } = await offer(frames, ot.backward, keys, passing, own, projection.ring)
   return { shares: addInto(projected, shares), elements }

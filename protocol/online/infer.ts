@@ -37,13 +37,12 @@ import { receiveSelected } from '../transfer/selection.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { InferAccept, InferRequest } from '../wire/messages.js'
 import {
-  choiceBits,
+  ActiveLabels,
   evaluateStage,
   type GarbledStage,
   garbledStages,
   garbleStage,
-  receiveLabels,
-  sendLabels,
+  ZeroLabels,
 } from './garbled-stage.js'
 
 /** OT sessions of one connection that wait for their next inference. A session is used by one inference at a time. */
@@ -119,19 +118,20 @@ export async function inferAsClient(
   }
   await sendMasked(Uint32Array.from(input), 0)
 
-  const requestLabels = async (i: number) => {
-    const share = clientShare(plan, bundle, i)
-    return { share, labels: await receiveLabels(frames, ot.forward, stages[i], choiceBits(stages[i], share)) }
-  }
-  let current = stages.length > 0 ? await requestLabels(0) : undefined
+  const activeLabels = (i: number) => new ActiveLabels(frames, ot.forward, stages[i], clientShare(plan, bundle, i))
+  let active = stages.length > 0 ? activeLabels(0) : undefined
   let label: number | undefined
   for (let i = 0; i < stages.length; i++) {
+    const current = active!
     // OT never waits for x: the next stage's runs while this one is evaluated.
-    const [{ shares, elements }, next] = await Promise.all([
-      evaluateStage(frames, offload, stages[i], { seed, stage: i }, ot, current!.labels, current!.share),
-      i + 1 < stages.length ? requestLabels(i + 1) : undefined,
+    const ahead = current.sent.then(() => {
+      active = i + 1 < stages.length ? activeLabels(i + 1) : undefined
+      return active?.sent
+    })
+    const [{ shares, elements }] = await Promise.all([
+      evaluateStage(frames, offload, stages[i], { seed, stage: i }, ot, current),
+      ahead,
     ])
-    current = next
     if (elements !== undefined) await frames.send(FrameType.selections, elements)
     if (stages[i].projection === undefined) label = shares[0]
     else await sendMasked(shares, i + 1)
@@ -193,7 +193,8 @@ export async function inferAsServer(
     return unpackBits(await frames.receive(FrameType.masked, packedBytes(size, ring)), size, ring)
   }
   let share = await receiveMasked(0)
-  let evaluatorZero = stages.length > 0 ? await sendLabels(frames, ot.forward, stages[0]) : undefined
+  const zeroLabels = (i: number) => (i < stages.length ? new ZeroLabels(frames, ot.forward, stages[i]) : undefined)
+  let zero = zeroLabels(0)
   for (let i = 0; i < plan.stages.length; i++) {
     const y = serverShare(model, bundle, i, share)
     const stage = stages[i]
@@ -207,10 +208,11 @@ export async function inferAsServer(
       stage,
       { seed: hashSeed, stage: i },
       ot,
-      evaluatorZero!,
+      zero!,
       y,
     )
-    evaluatorZero = i + 1 < stages.length ? await sendLabels(frames, ot.forward, stages[i + 1]) : undefined
+    zero = zeroLabels(i + 1)
+    await zero?.receiveAll()
     if (stage.projection === undefined) continue
     const { ring } = stage.projection
     if (selection !== undefined) {

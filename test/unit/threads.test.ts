@@ -82,10 +82,10 @@ describe('worker threads', () => {
     const model = wide()
     const party = new TwoParties(model, {
       respond: (job) => threads.respond(job),
-      evaluate: (job, receive) => threads.evaluate(job, receive),
-      garble: (job, send) => {
+      evaluate: (job, fill, receive) => threads.evaluate(job, fill, receive),
+      garble: (job, fill, send) => {
         let sent = 0
-        return threads.garble(job, async (tables) => {
+        return threads.garble(job, fill, async (tables) => {
           if (++sent === 3) throw new MinionnError('CONNECTION', 'gone')
           await send(tables)
         })
