@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { table } from '../cli/output.js'
 import { importModel } from '../daemon/import.js'
+import { DEFAULT_PRECISION } from '../protocol/model/compile.js'
 import { argmax, quantiseInput, runReference } from '../protocol/model/reference.js'
 import { CIFAR10_CARD, MNIST_CARD, MNIST_NORMALISED_CARD } from './networks.js'
 
@@ -62,6 +63,16 @@ const CASES: Record<string, Case> = {
     card: MNIST_NORMALISED_CARD,
     set: () => mnist(0.1307, 0.3081),
   },
+  mnist_secure_ml: {
+    onnx: `${SHARED}/models/mnist_secure_ml.onnx`,
+    card: MNIST_CARD,
+    set: () => mnist(0, 1),
+  },
+  mnist_cryptonets: {
+    onnx: `${SHARED}/models/mnist_cryptonets.onnx`,
+    card: MNIST_CARD,
+    set: () => mnist(0, 1),
+  },
   cifar10_minionn: { onnx: `${SHARED}/models/cifar10_minionn.onnx`, card: CIFAR10_CARD, set: cifar10 },
 }
 
@@ -110,7 +121,7 @@ async function main(): Promise<void> {
   }
   const ort = onnxRuntime()
   const [weightBits, activationBits] = (options.precision ?? '').split('/').map(Number)
-  const precision = options.precision === undefined ? undefined : { weightBits, activationBits }
+  const precision = options.precision === undefined ? undefined : { ...DEFAULT_PRECISION, weightBits, activationBits }
   const rows: (string | number)[][] = []
   for (const [name, { onnx, float, card, set }] of Object.entries(CASES)) {
     if (options.only !== undefined && options.only !== name) continue

@@ -55,7 +55,7 @@ function operationPlan(window: number, relu: boolean, instances: number): Plan {
         activation: {
           name: 'operation',
           ...(window > 1 && { pool }),
-          relu,
+          fn: relu ? 'relu' : 'identity',
           shift: 0,
           bits: RING - 1,
           saturate: false,

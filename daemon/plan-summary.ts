@@ -101,12 +101,15 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
 }
 
 function describeActivation(plan: PublishedModel['manifest']['plan'], i: number): string {
-  const { window, relu, shift, bits, saturate, select } = activationShape(plan, i)
+  const { approximates } = plan.stages[i].activation!
+  const { window, fn, pieces, shift, bits, saturate, select } = activationShape(plan, i)
   const parts = [
     window > 1 && `max of ${window}`,
-    relu && (select ? 'ReLU by selection' : 'ReLU'),
+    fn === 'relu' && (select ? 'ReLU by selection' : 'ReLU'),
+    fn === 'square' && 'square',
+    pieces && `${approximates?.fn ?? 'function'} by ${pieces.slopes.length} pieces, error ${approximates?.error ?? 0}`,
     `>> ${shift}`,
     `${bits} bits${saturate ? ', saturating' : ''}`,
   ]
-  return parts.filter((part) => part !== false).join(', ')
+  return parts.filter((part) => part).join(', ')
 }

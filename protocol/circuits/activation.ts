@@ -10,14 +10,22 @@
 
 import { add, addWithCarry, any, maximum } from './arithmetic.js'
 import { type Circuit, CircuitBuilder, type Wire, ZERO } from './builder.js'
+import { evaluatePieces, type Pieces, piecesOutputs } from './pieces.js'
+
+/** Identity is plain requantisation. */
+export const ACTIVATION_FUNCTIONS = ['identity', 'relu', 'square', 'pieces'] as const
+export type ActivationFunction = (typeof ACTIVATION_FUNCTIONS)[number]
 
 export interface ActivationShape {
   /** Elements of a pooling window; 1 without pooling. */
   readonly window: number
-  readonly relu: boolean
+  /** What is computed on the shifted, clamped value. */
+  readonly fn: ActivationFunction
+  /** Where fn is `pieces`. */
+  readonly pieces?: Pieces
   /** Arithmetic right shift of y (floor). */
   readonly shift: number
-  /** The result lies in [0, 2^bits - 1] (ReLU) or [-2^bits, 2^bits - 1]. */
+  /** The shifted value is kept in [-2^bits, 2^bits - 1]; a ReLU's result lies in [0, 2^bits - 1]. */
   readonly bits: number
   /** Whether the circuit must clamp to that range; false where the plan proves that the result fits. */
   readonly saturate: boolean
@@ -37,7 +45,26 @@ export type OutputWeight = number | 'shares'
  * least significant first, with the sign last where there is one; activationWeights() says what each counts for.
  */
 export function activationCircuit(shape: ActivationShape): Circuit {
-  if (shape.select) return selectingCircuit(shape)
+  return outputsOf(shape).circuit
+}
+
+/** What each output adds to the value, offset not included. */
+export function activationWeights(shape: ActivationShape): OutputWeight[] {
+  return outputsOf(shape).weights
+}
+
+/** What the garbler adds to its share of the value. */
+export function activationOffset({ pieces }: ActivationShape): number {
+  return pieces?.offset ?? 0
+}
+
+interface WeightedCircuit {
+  readonly circuit: Circuit
+  readonly weights: OutputWeight[]
+}
+
+function outputsOf(shape: ActivationShape): WeightedCircuit {
+  if (shape.select) return { circuit: selectingCircuit(shape), weights: selectionWeights(shape) }
   const { window, ringIn, shift } = shape
   const c = new CircuitBuilder(window * ringIn, window * ringIn)
   let layer = Array.from({ length: window }, (_, i) =>
@@ -49,10 +76,21 @@ export function activationCircuit(shape: ActivationShape): Circuit {
     if (layer.length % 2 === 1) next.push(layer[layer.length - 1])
     layer = next
   }
-  return c.build(shape.relu ? relu(c, layer[0], shape) : signed(c, layer[0], shape))
+  const [value] = layer
+  const powers = (count: number) => Array.from({ length: count }, (_, i) => 2 ** i)
+  if (shape.fn === 'relu') {
+    const outputs = relu(c, value, shape)
+    return { circuit: c.build(outputs), weights: powers(outputs.length) }
+  }
+  const kept = signed(c, value, shape)
+  const top = kept.length - 1
+  if (shape.fn === 'identity') return { circuit: c.build(kept), weights: [...powers(top), -(2 ** top)] }
+  const { outputs, weights } =
+    shape.fn === 'square' ? squareOutputs(c, kept) : piecesOutputs(c, kept, shape.pieces as Pieces)
+  return { circuit: c.build(outputs), weights }
 }
 
-/** The passing bit and the corrections of a selected ReLU, in the order of activationWeights(). */
+/** The passing bit and the corrections of a selected ReLU, in the order of selectionWeights(). */
 function selectingCircuit({ ringIn, shift, bits, saturate, ringOut }: ActivationShape): Circuit {
   const c = new CircuitBuilder(ringIn, ringIn)
   const [a, b] = [c.garbler(0, ringIn), c.evaluator(0, ringIn)]
@@ -72,19 +110,32 @@ function clamps({ ringIn, shift, bits, saturate }: Pick<ActivationShape, 'ringIn
   return saturate && bits < ringIn - shift - 1
 }
 
-/** What each output adds to the value: powers of two and the sign's negative one, or those of a selection. */
-export function activationWeights(shape: ActivationShape): OutputWeight[] {
-  const { relu, bits, ringIn, ringOut, shift, select } = shape
-  if (select) {
-    const weights: OutputWeight[] = ['shares']
-    if (shift > 0) weights.push(1)
-    if (ringOut > ringIn - shift) weights.push(-(2 ** (ringIn - shift)))
-    if (clamps(shape)) weights.push(2 ** bits - 1)
-    return weights
-  }
-  const magnitude = Math.min(bits, ringIn - shift - 1)
-  const weights = Array.from({ length: magnitude }, (_, i) => 2 ** i)
-  return relu ? weights : [...weights, -(2 ** magnitude)]
+function selectionWeights(shape: ActivationShape): OutputWeight[] {
+  const { bits, ringIn, ringOut, shift } = shape
+  const weights: OutputWeight[] = ['shares']
+  if (shift > 0) weights.push(1)
+  if (ringOut > ringIn - shift) weights.push(-(2 ** (ringIn - shift)))
+  if (clamps(shape)) weights.push(2 ** bits - 1)
+  return weights
+}
+
+/**
+ * Squares: with v the sum of weighted bits, v^2 is the sum of the weighted products of all pairs, one AND each, and projections
+ * add them up.
+ */
+function squareOutputs(c: CircuitBuilder, wires: readonly Wire[]): { outputs: Wire[]; weights: number[] } {
+  const outputs: Wire[] = []
+  const weights: number[] = []
+  const place = (i: number) => (i === wires.length - 1 ? -(2 ** i) : 2 ** i)
+  wires.forEach((wire, i) => {
+    outputs.push(wire)
+    weights.push(4 ** i)
+    for (let j = 0; j < i; j++) {
+      outputs.push(c.and(wire, wires[j]))
+      weights.push(2 * place(i) * place(j))
+    }
+  })
+  return { outputs, weights }
 }
 
 function relu(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: ActivationShape): Wire[] {
@@ -103,12 +154,14 @@ function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: A
 }
 
 /**
- * What activationCircuit computes, on the largest of a window as a signed integer: the reference semantics. Shift and ReLU
+ * What activationCircuit computes, on the largest of a window as a signed integer: the reference semantics. Shift and clamping
  * keep order, so the largest is enough.
  */
-export function activate(largest: number, { relu, shift, bits, saturate }: ActivationShape): number {
+export function activate(largest: number, { fn, pieces, shift, bits, saturate }: ActivationShape): number {
   const value = Math.floor(largest / 2 ** shift)
-  if (relu && value < 0) return 0
   const high = 2 ** bits
-  return saturate ? Math.min(Math.max(value, -high), high - 1) : value
+  const kept = saturate ? Math.min(Math.max(value, -high), high - 1) : value
+  if (fn === 'relu') return Math.max(kept, 0)
+  if (fn === 'square') return kept * kept
+  return fn === 'pieces' ? evaluatePieces(pieces as Pieces, kept) : kept
 }

@@ -2,7 +2,7 @@
  * All chunks of one stage, without any input or output: the garbler's side as a generator of table frames, the evaluator's as
  * something that takes them. Runs on whatever thread it is called on.
  */
-import { activationWeights } from '../circuits/activation.js'
+import { activationOffset, activationWeights } from '../circuits/activation.js'
 import { type CircuitSpec, programOf } from '../circuits/spec.js'
 import { Evaluator } from './evaluator.js'
 import { Garbler } from './garbler.js'
@@ -74,6 +74,8 @@ export function* garbleChunks(job: GarbleJob): Generator<Uint8Array | number, Ga
   } finally {
     garbler?.release()
   }
+  const offset = projecting ? activationOffset(spec.shape) : 0
+  if (offset !== 0) for (let i = 0; i < shares.length; i++) shares[i] += offset
   return { shares, corrections, colours }
 }
 

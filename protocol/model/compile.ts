@@ -8,14 +8,17 @@
  * circuit or the next ring widens, whichever costs fewer bytes over the network as a whole.
  */
 import { randomBytes } from 'node:crypto'
-import { type ActivationShape, activationCircuit } from '../circuits/activation.js'
+import { type ActivationFunction, type ActivationShape, activationCircuit } from '../circuits/activation.js'
+import { type Pieces, piecesRange } from '../circuits/pieces.js'
 import { MinionnError } from '../errors.js'
 import { floodingSecurity, STATISTICAL_BITS } from '../homomorphic/flooding.js'
 import { MAX_RING_BITS, MAX_STAGES } from '../limits.js'
 import { type LinearGeometry, outputSize, type PoolGeometry } from '../ring/linear.js'
 import { calibrationInputs } from './calibration.js'
 import { type Card, inputRange, normalisation } from './card.js'
+import { type Fit, fitPieces } from './fit-pieces.js'
 import { runFloat } from './float.js'
+import { applyFunction, bentRange, type ScalarFunction } from './functions.js'
 import { type ActivationLayer, elements, type LinearLayer, type Network } from './layers.js'
 import { type Plan, publish, type Stage, tripleRing } from './plan.js'
 import { roundingOffset } from './reference.js'
@@ -26,10 +29,12 @@ export interface Precision {
   readonly weightBits: number
   /** Bits that the largest calibrated activation keeps. */
   readonly activationBits: number
+  /** Largest error of an activation that linear pieces approximate, relative to its largest value where that exceeds 1. */
+  readonly tolerance: number
 }
 
 /** Measured by `npm run bench:accuracy`: within 0.1 point of the float model on every network of docs/ACCURACY.md. */
-export const DEFAULT_PRECISION: Precision = { weightBits: 9, activationBits: 9 }
+export const DEFAULT_PRECISION: Precision = { weightBits: 9, activationBits: 9, tolerance: 0.005 }
 
 /** Levels of an input whose natural step is unknown. */
 const INPUT_BITS = 10
@@ -37,6 +42,12 @@ const INPUT_BITS = 10
 const HEADROOM_BITS = 2
 /** Extra weight bits of the last layer, whose width no garbled stage pays for. */
 const LAST_WEIGHT_BITS = 4
+/** Bits of a squared value, or of one that pieces take, besides the sign: AND gates grow with their square. */
+const MAX_FUNCTION_BITS = 12
+/** Bits that a square may give up for a ring of 32. */
+const MAX_SQUARE_BITS_LOST = 4
+/** Bits of a piecewise-linear function's value beyond those of other activations: as few as its error allows. */
+const EXTRA_OUTPUT_BITS = [4, 8] as const
 /** Ways to go on that are kept at every stage. */
 const BEAM = 8
 /** Weights are made coarser down to this before a model is refused. */
@@ -192,6 +203,8 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
       activation: layers[i + 1] as ActivationLayer,
       next: layers[i + 2] as LinearLayer,
       largest: largest[i + 1],
+      largestBefore: largest[i],
+      tolerance: precision.tolerance,
       activationBits: precision.activationBits,
       weightBits: bitsOf(i + 2),
       position: i / 2 + 1,
@@ -267,19 +280,103 @@ function provenLinear(
   )
 }
 
-/** The shift that leaves the largest calibrated activation `bits` bits, and the proven range behind it. */
-function shiftFor(
-  q: QuantisedLinear,
-  largest: number,
-  activation: ActivationLayer,
-  bits: number,
-): { shift: number; range: Range } {
-  // A layer that calibration saw dead keeps precision by its proven range instead.
-  const top = largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1)
+/** One way to do an activation: its circuit's parameters, and what comes out. */
+interface Way {
+  readonly fn: ActivationFunction
+  readonly pieces?: Pieces
+  readonly approximates?: { readonly fn: string; readonly error: number }
+  readonly shift: number
+  readonly bits: number
+  readonly saturate: boolean
+  readonly range: Range
+  /** value * scale = integer, after the activation. */
+  readonly scale: number
+  /** Bits of precision given up. */
+  readonly lost: number
+}
+
+/** The shift that leaves `top` (an absolute value of y) `bits` bits, and the proven range behind it. */
+function shiftFor(q: QuantisedLinear, top: number, bits: number): { shift: number; range: Range } {
   const shift = Math.min(Math.max(0, Math.floor(Math.log2(top)) + 1 - bits), ringFor(q.range) - 1)
   const rounded = withOffset(q.range, shift)
   const down = (v: number) => Math.floor(v / 2 ** shift)
-  return { shift, range: { low: activation.relu ? 0 : down(rounded.low), high: Math.max(0, down(rounded.high)) } }
+  return { shift, range: { low: Math.min(0, down(rounded.low)), high: Math.max(0, down(rounded.high)) } }
+}
+
+/** Keeps the shifted value in `kept` bits and a sign, by proof where the range allows it and by clamping where not. */
+function keep(range: Range, kept: number): { bits: number; saturate: boolean; range: Range } {
+  const proven = ringFor(range) - 1
+  if (kept >= proven) return { bits: proven, saturate: false, range }
+  const limited = { low: Math.max(range.low, -(2 ** kept)), high: Math.min(range.high, 2 ** kept - 1) }
+  return { bits: kept, saturate: true, range: limited }
+}
+
+/** The ways to do an activation behind a linear layer. */
+function waysOf(q: QuantisedLinear, step: Step): Way[] {
+  const { fn } = step.activation
+  // A layer that calibration saw dead keeps precision by its proven range instead.
+  const top = (largest: number) => (largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1))
+  if (fn === 'square') return squareWays(q, step, top(step.largestBefore))
+  if (typeof fn === 'object') return [pieceWay(q, step, fn)]
+  const { shift, range } = shiftFor(q, top(step.largest), step.activationBits)
+  const scale = q.scale / 2 ** shift
+  const signed = fn === 'relu' ? { low: 0, high: range.high } : range
+  const ways = [keep(signed, Number.POSITIVE_INFINITY), keep(signed, step.activationBits + HEADROOM_BITS)]
+  return (ways[1].saturate ? ways : ways.slice(0, 1)).map((way) => ({ ...way, fn, shift, scale, lost: 0 }))
+}
+
+/** Squares have twice the bits, so that fewer of them, and less headroom, are ways as well. */
+function squareWays(q: QuantisedLinear, step: Step, top: number): Way[] {
+  const ways: Way[] = []
+  for (let lost = 0; lost <= MAX_SQUARE_BITS_LOST; lost++) {
+    const { shift, range } = shiftFor(q, top, step.activationBits - lost)
+    for (let headroom = 0; headroom <= HEADROOM_BITS; headroom++) {
+      const way = keep(range, step.activationBits - lost + headroom)
+      if (way.bits > MAX_FUNCTION_BITS) continue
+      const high = Math.max(way.range.low ** 2, way.range.high ** 2)
+      // A value beyond what calibration saw is worth half a bit of all values.
+      const cost = lost + (way.saturate ? (HEADROOM_BITS - headroom) / 2 : 0)
+      const scale = (q.scale / 2 ** shift) ** 2
+      ways.push({ ...way, fn: 'square', shift, range: { low: 0, high }, scale, lost: cost })
+      if (!way.saturate) break
+    }
+  }
+  return ways
+}
+
+/** Any other function by linear pieces over the part of its range where it bends. */
+function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Way {
+  const { largestBefore, activationBits, tolerance, activation } = step
+  const bent = bentRange(fn, tolerance / 4)
+  const seen = largestBefore > 0 ? largestBefore : bent.range
+  // Beyond its bends a flat function may be clamped to its last value.
+  const reach = bent.flat ? Math.min(seen * 2 ** HEADROOM_BITS, bent.range) : seen
+  const { shift, range } = shiftFor(q, reach * q.scale, activationBits)
+  const kept = keep(range, Math.min(activationBits + (bent.flat ? 0 : HEADROOM_BITS), MAX_FUNCTION_BITS))
+  const scaleIn = q.scale / 2 ** shift
+  const { low, high } = kept.range
+  const largest = Math.max(...[low, high, 0].map((v) => Math.abs(applyFunction(fn, v / scaleIn))), tolerance)
+  const allowed = tolerance * Math.max(1, largest)
+  // Slopes are integers: the finer the value's scale, the closer they come.
+  let scale = 0
+  let fit: Fit | undefined
+  for (
+    let extra = EXTRA_OUTPUT_BITS[0];
+    extra <= EXTRA_OUTPUT_BITS[1] && (fit?.error ?? Number.POSITIVE_INFINITY) > allowed;
+    extra++
+  ) {
+    scale = 2 ** Math.floor(activationBits + extra - Math.log2(largest))
+    fit = fitPieces(fn, low, high, scaleIn, scale, allowed)
+  }
+  const { pieces, error } = fit!
+  if (pieces.slopes.every((slope) => slope === 0)) {
+    throw new MinionnError(
+      'BAD_MODEL',
+      `activation "${activation.name}" (${fn.op}) is constant over the inputs it can get, ${low / scaleIn} to ${high / scaleIn}; check the layer before it`,
+    )
+  }
+  const approximates = { fn: fn.op, error: Number(error.toPrecision(2)) }
+  return { ...kept, fn: 'pieces', pieces, approximates, shift, range: piecesRange(pieces, low, high), scale, lost: 0 }
 }
 
 /** One way to have compiled the stages so far. */
@@ -298,8 +395,11 @@ interface Step {
   readonly layer: LinearLayer
   readonly activation: ActivationLayer
   readonly next: LinearLayer
-  /** Largest calibrated activation. */
+  /** Largest calibrated absolute values: after the activation, and before it. */
   readonly largest: number
+  readonly largestBefore: number
+  /** Largest error of an activation that pieces approximate. */
+  readonly tolerance: number
   readonly activationBits: number
   readonly weightBits: number
   readonly position: number
@@ -321,21 +421,16 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
   const extended: Path[] = []
   let refusal: unknown
   for (const path of paths) {
-    const { shift, range } = shiftFor(path.current, step.largest, activation, step.activationBits)
-    const ring = ringFor(withOffset(path.current.range, shift))
-    const proven = ringFor(range) - 1
-    const kept = step.activationBits + HEADROOM_BITS
-    const clamped: Range = { low: Math.max(range.low, -(2 ** kept)), high: Math.min(range.high, 2 ** kept - 1) }
-    const ways: [number, boolean, Range][] = [[proven, false, range]]
-    if (kept < proven) ways.push([kept, true, clamped])
-    for (const [bits, saturate, outRange] of ways) {
+    for (const way of waysOf(path.current, step)) {
+      const { fn, pieces, approximates, shift, bits, saturate, lost } = way
+      const ring = ringFor(withOffset(path.current.range, shift))
       try {
-        const scale = path.current.scale / 2 ** shift
-        const { current, coarsened } = provenLinear(next, outRange, scale, step.weightBits, position)
-        const { name, pool, relu } = activation
-        const base = { window: area(pool), relu, shift, bits, saturate, ringIn: ring, ringOut: ringFor(current.range) }
+        const { current, coarsened } = provenLinear(next, way.range, way.scale, step.weightBits, position)
+        const { name, pool } = activation
+        const ringOut = ringFor(current.range)
+        const base = { window: area(pool), fn, ...(pieces && { pieces }), shift, bits, saturate, ringIn: ring, ringOut }
         const shapes: ActivationShape[] = [{ ...base, select: false }]
-        if (relu && pool === undefined) shapes.push({ ...base, select: true })
+        if (fn === 'relu' && pool === undefined) shapes.push({ ...base, select: true })
         const [shape, cost] = shapes
           .map((shape) => [shape, instanceBytes(shape)] as const)
           .reduce((best, other) => (other[1] < best[1] ? other : best))
@@ -343,11 +438,24 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
         extended.push({
           stages: [
             ...path.stages,
-            { ...stageOf(layer, ring), activation: { name, pool, relu, shift, bits, saturate, select } },
+            {
+              ...stageOf(layer, ring),
+              activation: {
+                name,
+                pool,
+                fn,
+                ...(pieces && { pieces }),
+                ...(approximates && { approximates }),
+                shift,
+                bits,
+                saturate,
+                select,
+              },
+            },
           ],
           secrets: [...path.secrets, path.current.secret],
           current,
-          coarsened: path.coarsened + coarsened,
+          coarsened: path.coarsened + coarsened + lost,
           bytes: path.bytes + instances * cost,
         })
       } catch (error) {

@@ -2,6 +2,7 @@
  * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
  */
 import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
+import { applyFunction } from './functions.js'
 import type { ActivationLayer, LinearLayer, Network } from './layers.js'
 
 function meanPool(g: PoolGeometry, x: Float64Array): Float64Array {
@@ -60,7 +61,10 @@ function runLinear(layer: LinearLayer, x: Float64Array): Float64Array {
 
 function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
   const pooled = layer.pool === undefined ? y : pool(layer.pool, y, (window) => Math.max(...window))
-  return layer.relu ? pooled.map((v) => Math.max(v, 0)) : pooled
+  const { fn } = layer
+  if (fn === 'identity') return pooled
+  if (fn === 'relu') return pooled.map((v) => Math.max(v, 0))
+  return fn === 'square' ? pooled.map((v) => v * v) : pooled.map((v) => applyFunction(fn, v))
 }
 
 /** The network's outputs before any final softmax. `watch` sees the value after every layer. */

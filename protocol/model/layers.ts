@@ -3,6 +3,7 @@
  * dropped, batch norms and divisors folded, neighbouring linear maps merged.
  */
 import type { LinearGeometry, PoolGeometry } from '../ring/linear.js'
+import type { ScalarFunction } from './functions.js'
 
 /** y = post(W pre(x) + b), pools taking means. Pools are public maps on shares and cost nothing. */
 export interface LinearLayer {
@@ -18,12 +19,12 @@ export interface LinearLayer {
   readonly post: PoolGeometry | undefined
 }
 
-/** Largest of each window (if pooled), then ReLU (if any). Neither: plain requantisation. */
+/** Largest of each window (if pooled), then the function. Neither: plain requantisation. */
 export interface ActivationLayer {
   readonly kind: 'activation'
   readonly name: string
   readonly pool: PoolGeometry | undefined
-  readonly relu: boolean
+  readonly fn: 'identity' | 'relu' | 'square' | ScalarFunction
 }
 
 export type Layer = LinearLayer | ActivationLayer

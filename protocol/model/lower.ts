@@ -6,6 +6,7 @@
 import { MinionnError } from '../errors.js'
 import { MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
 import { type ConvGeometry, outputSize, type PoolGeometry, weightCount } from '../ring/linear.js'
+import { isScalarOp } from './functions.js'
 import { elements, type Network } from './layers.js'
 import { NetworkBuilder } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
@@ -249,6 +250,50 @@ class Lowering {
       case 'Relu':
         r.ignore('consumed_inputs')
         return b.relu(node.name)
+      case 'Pow': {
+        const exponent = this.#constant(r, 1).data
+        if (exponent.length !== 1 || exponent[0] !== 2) r.fail(`its exponent is [${exponent}]; only 2 is supported`)
+        return b.scalar(node.name, 'square')
+      }
+      case 'LeakyRelu':
+        return this.#scalar(r, [r.number('alpha', 0.01)])
+      case 'PRelu': {
+        const slopes = this.#constant(r, 1).data
+        if (slopes.some((slope) => slope !== slopes[0]))
+          r.fail('its slopes differ; only one for all elements is supported')
+        return b.scalar(node.name, { op: 'LeakyRelu', parameters: [slopes[0]] })
+      }
+      case 'Clip': {
+        const [low, high] = [
+          this.#bound(r, 1, 'min', Number.NEGATIVE_INFINITY),
+          this.#bound(r, 2, 'max', Number.POSITIVE_INFINITY),
+        ]
+        if (low > high) r.fail(`it clips to [${low}, ${high}], which is empty`)
+        return this.#scalar(r, [low, high])
+      }
+      case 'HardSigmoid':
+        return this.#scalar(r, [r.number('alpha', 0.2), r.number('beta', 0.5)])
+      case 'Elu':
+      case 'Celu':
+        return this.#scalar(r, [r.number('alpha', 1)])
+      case 'Selu':
+        return this.#scalar(r, [
+          r.number('alpha', 1.67326319217681884765625),
+          r.number('gamma', 1.05070102214813232421875),
+        ])
+      case 'Gelu':
+        if (r.string('approximate', 'none') !== 'none')
+          r.fail('attribute approximate is not "none"; export the exact Gelu')
+        return this.#scalar(r, [])
+      case 'Abs':
+      case 'HardSwish':
+      case 'Sigmoid':
+      case 'Tanh':
+      case 'Softplus':
+      case 'Softsign':
+      case 'Mish':
+        r.ignore('consumed_inputs')
+        return this.#scalar(r, [])
       case 'Conv':
         return this.#conv(r)
       case 'Gemm':
@@ -306,9 +351,22 @@ class Lowering {
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, squares (Mul(x, x), Pow 2), MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
+  }
+
+  #scalar(r: NodeReader, parameters: number[]): void {
+    const { op, name } = r.node
+    if (!isScalarOp(op)) r.fail(`operator ${op} is no function of single elements`)
+    r.ignore('consumed_inputs')
+    this.#builder.scalar(name, { op, parameters })
+  }
+
+  /** A bound of Clip: an input since opset 11, an attribute before. */
+  #bound(r: NodeReader, at: number, attribute: string, fallback: number): number {
+    const tensor = this.#optional(r, at)
+    return tensor === undefined ? r.number(attribute, fallback) : tensor.data[0]
   }
 
   #conv(r: NodeReader): void {
@@ -459,10 +517,14 @@ class Lowering {
     const { op, inputs } = r.node
     const at = inputs[0] === this.#current ? 1 : 0
     if (at === 0 && op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
-    if (inputs[at] === this.#current)
-      r.fail(
-        `it combines a hidden value with itself, and only constants are supported; replace a square by Relu and retrain`,
-      )
+    if (inputs[at] === this.#current) {
+      if (op === 'Mul') return this.#builder.scalar(r.node.name, 'square')
+      const size = elements(this.#builder.shape)
+      if (op === 'Add') {
+        return this.#builder.affine(r.node.name, new Float64Array(size).fill(2), new Float64Array(size))
+      }
+      r.fail('it combines a hidden value with itself, which leaves a constant; remove it from the model')
+    }
     if (!this.#constants.has(inputs[at])) this.#branch(r)
     const constant = this.#broadcast(r, this.#constant(r, at))
     const one = new Float64Array(constant.length).fill(1)

@@ -9,6 +9,7 @@ import {
   outputSize,
   type PoolGeometry,
 } from '../ring/linear.js'
+import type { ScalarFunction } from './functions.js'
 import { elements, type Layer, type LinearLayer, type Network } from './layers.js'
 
 interface OpenLinear {
@@ -45,22 +46,35 @@ export class NetworkBuilder {
 
   relu(name: string): void {
     const last = this.#layers.at(-1)
-    if (this.#linearIsEmpty() && last?.kind === 'activation') {
-      // max and ReLU commute; ReLU twice is ReLU.
-      this.#layers[this.#layers.length - 1] = { ...last, relu: true }
+    if (this.#linearIsEmpty() && last?.kind === 'activation' && (last.fn === 'identity' || last.fn === 'relu')) {
+      // ReLU twice is ReLU.
+      this.#layers[this.#layers.length - 1] = { ...last, fn: 'relu' }
       return
     }
     this.#close()
-    this.#layers.push({ kind: 'activation', name, pool: undefined, relu: true })
+    this.#layers.push({ kind: 'activation', name, pool: undefined, fn: 'relu' })
+  }
+
+  /** A function of each element. */
+  scalar(name: string, fn: 'square' | ScalarFunction): void {
+    const last = this.#layers.at(-1)
+    if (this.#linearIsEmpty() && last?.kind === 'activation' && last.fn === 'identity') {
+      this.#layers[this.#layers.length - 1] = { ...last, fn }
+      return
+    }
+    this.#close()
+    this.#layers.push({ kind: 'activation', name, pool: undefined, fn })
   }
 
   maxPool(name: string, pool: PoolGeometry): void {
     const last = this.#layers.at(-1)
-    if (this.#linearIsEmpty() && last?.kind === 'activation' && last.pool === undefined) {
+    const commutes = last?.kind === 'activation' && (last.fn === 'relu' || last.fn === 'identity')
+    if (this.#linearIsEmpty() && commutes && last.pool === undefined) {
+      // The largest and ReLU commute.
       this.#layers[this.#layers.length - 1] = { ...last, name, pool }
     } else {
       this.#close()
-      this.#layers.push({ kind: 'activation', name, pool, relu: false })
+      this.#layers.push({ kind: 'activation', name, pool, fn: 'identity' })
     }
     this.#shape = pool.output
   }
@@ -150,7 +164,7 @@ export class NetworkBuilder {
   /** Ends the linear layer with a garbled stage that only rescales: always possible, and exact up to its rounding. */
   #requantise(name: string): void {
     this.#close()
-    this.#layers.push({ kind: 'activation', name: `before ${name}`, pool: undefined, relu: false })
+    this.#layers.push({ kind: 'activation', name: `before ${name}`, pool: undefined, fn: 'identity' })
   }
 
   #close(): void {

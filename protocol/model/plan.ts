@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { CID } from 'multiformats/cid'
 import * as digest from 'multiformats/hashes/digest'
 import { z } from 'zod'
-import type { ActivationShape } from '../circuits/activation.js'
+import { ACTIVATION_FUNCTIONS, type ActivationShape } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
 import {
   MAX_CIRCUIT_INPUTS,
@@ -20,6 +20,7 @@ import {
 } from '../limits.js'
 import { inputSize, outputSize, type PoolGeometry, poolWindows, weightCount } from '../ring/linear.js'
 import { cardSchema, checkCard } from './card.js'
+import { MAX_KNOTS } from './fit-pieces.js'
 import { elements } from './layers.js'
 
 /** Part of every model id: a change of the wire or of the semantics changes all ids. */
@@ -45,11 +46,29 @@ const geometry = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('identity'), size: count }),
 ])
 const ring = z.int().min(2).max(MAX_RING_BITS)
+const int32 = z
+  .int()
+  .min(-(2 ** 31))
+  .max(2 ** 31 - 1)
 const activation = z.strictObject({
   name: z.string().max(1000),
   /** Window of the max, before ReLU. */
   pool: pool.optional(),
-  relu: z.boolean(),
+  fn: z.enum(ACTIVATION_FUNCTIONS),
+  /** Where fn is `pieces`: f(v) on the shifted value (circuits/pieces.ts). */
+  pieces: z
+    .strictObject({
+      offset: int32,
+      knots: z.array(int32).max(MAX_KNOTS).readonly(),
+      slopes: z
+        .array(int32)
+        .min(1)
+        .max(MAX_KNOTS + 1)
+        .readonly(),
+    })
+    .optional(),
+  /** What the pieces stand for, and by how much they differ from it at most. */
+  approximates: z.strictObject({ fn: z.string().max(40), error: z.number().min(0) }).optional(),
   shift: z
     .int()
     .min(0)
@@ -167,7 +186,8 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
   if (a === undefined) throw new Error(`stage ${i} has no activation`)
   return {
     window: a.pool === undefined ? 1 : a.pool.kernel[0] * a.pool.kernel[1],
-    relu: a.relu,
+    fn: a.fn,
+    ...(a.pieces && { pieces: a.pieces }),
     shift: a.shift,
     bits: a.bits,
     saturate: a.saturate,
@@ -224,6 +244,20 @@ function checkPool(p: PoolGeometry, expected: number): void {
   if (elements(p.output) * p.kernel[0] * p.kernel[1] > MAX_TENSOR_ELEMENTS) fail('a pool has too many window elements')
 }
 
+function checkFunction({ activation: a }: Stage, i: number): void {
+  if (a === undefined) return
+  if ((a.fn === 'pieces') !== (a.pieces !== undefined))
+    fail(`stage ${i}'s activation lacks its pieces or has none to have`)
+  // Weights of projections are exact in doubles, and mod 2^32 what they say.
+  if (a.fn !== 'identity' && a.fn !== 'relu' && a.bits > 15) fail(`stage ${i}'s activation takes more than 16 bits`)
+  if (a.pieces === undefined) return
+  const { knots, slopes } = a.pieces
+  const inside = knots.every((knot, j) => Math.abs(knot) < 2 ** a.bits && (j === 0 || knot > knots[j - 1]))
+  if (slopes.length !== knots.length + 1 || !inside || slopes.every((slope) => slope === 0)) {
+    fail(`stage ${i}'s pieces do not make a function`)
+  }
+}
+
 function checkPlan(plan: Plan): void {
   let current = elements(plan.input.shape)
   if (current > MAX_TENSOR_ELEMENTS) fail('the input is too large')
@@ -260,7 +294,8 @@ function checkPlan(plan: Plan): void {
     if (s.activation?.pool !== undefined) checkPool(s.activation.pool, sizes.output)
     if (s.activation !== undefined && (s.activation.shift >= s.ring || sizes.instances > MAX_TENSOR_ELEMENTS))
       fail(`stage ${i}'s activation is not valid`)
-    if (s.activation?.select && (!s.activation.relu || s.activation.pool !== undefined))
+    checkFunction(s, i)
+    if (s.activation?.select && (s.activation.fn !== 'relu' || s.activation.pool !== undefined))
       fail(`stage ${i} selects without being a plain ReLU`)
     const argmax = last && plan.card.reveal === 'label'
     const window = argmax ? sizes.output : s.activation === undefined ? 0 : activationShape(plan, i).window

@@ -5,6 +5,7 @@ import {
   type ActivationShape,
   activate,
   activationCircuit,
+  activationOffset,
   activationWeights,
 } from '../../protocol/circuits/activation.js'
 import { argmaxCircuit, labelBits } from '../../protocol/circuits/argmax.js'
@@ -109,7 +110,8 @@ function checkActivation(bitsShape: BitsShape, expectedAnds: number): void {
       expected: activate(Math.max(...values), shape),
     }
   })
-  const weighted = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum + bit * weights[i], 0)
+  const offset = activationOffset(shape)
+  const weighted = (wires: readonly number[]) => wires.reduce((sum, bit, i) => sum + bit * weights[i], offset)
   for (const ring of [32, 13]) {
     const { outputs, sums } = garbled(
       circuit,
@@ -127,17 +129,17 @@ function checkActivation(bitsShape: BitsShape, expectedAnds: number): void {
         `plain ${what}`,
       )
       assert.equal(weighted(column(outputs, i)), instance.expected, `garbled ${what}`)
-      assert.equal(sums[i], mod(instance.expected, ring), `shares mod 2^${ring} of ${what}`)
+      assert.equal(sums[i], mod(instance.expected - offset, ring), `shares mod 2^${ring} of ${what}`)
     })
   }
 }
 
 test('ReLU with requantisation: circuit = reference, AND gates as counted', () => {
   // add k-1, ReLU bits
-  checkActivation({ window: 1, relu: true, shift: 0, bits: 31, saturate: false, ringIn: 32 }, 31 + 31)
-  checkActivation({ window: 1, relu: true, shift: 9, bits: 10, saturate: false, ringIn: 22 }, 21 + 10)
-  checkActivation({ window: 1, relu: true, shift: 9, bits: 8, saturate: true, ringIn: 22 }, 21 + 3 + 2 * 8)
-  checkActivation({ window: 1, relu: true, shift: 3, bits: 1, saturate: false, ringIn: 6 }, 5 + 1)
+  checkActivation({ window: 1, fn: 'relu', shift: 0, bits: 31, saturate: false, ringIn: 32 }, 31 + 31)
+  checkActivation({ window: 1, fn: 'relu', shift: 9, bits: 10, saturate: false, ringIn: 22 }, 21 + 10)
+  checkActivation({ window: 1, fn: 'relu', shift: 9, bits: 8, saturate: true, ringIn: 22 }, 21 + 3 + 2 * 8)
+  checkActivation({ window: 1, fn: 'relu', shift: 3, bits: 1, saturate: false, ringIn: 6 }, 5 + 1)
 })
 
 test('ReLU by selection: the passing bit and its corrections make the value, AND gates as counted', () => {
@@ -149,7 +151,7 @@ test('ReLU by selection: the passing bit and its corrections make the value, AND
     [0, 3, true, 9, 11, 8 + 4 + 1 + 2],
     [3, 1, false, 6, 9, 5 + 1 + 2],
   ] as const) {
-    const shape: ActivationShape = { window: 1, relu: true, shift, bits, saturate, ringIn, ringOut, select: true }
+    const shape: ActivationShape = { window: 1, fn: 'relu', shift, bits, saturate, ringIn, ringOut, select: true }
     const circuit = activationCircuit(shape)
     const weights = activationWeights(shape)
     const what = JSON.stringify(shape)
@@ -183,15 +185,35 @@ test('ReLU by selection: the passing bit and its corrections make the value, AND
 test('max-pool then ReLU, and windows that are no power of two', () => {
   // the three top bits of the last maximum are never looked at
   checkActivation(
-    { window: 4, relu: true, shift: 7, bits: 9, saturate: false, ringIn: 20 },
+    { window: 4, fn: 'relu', shift: 7, bits: 9, saturate: false, ringIn: 20 },
     4 * 19 + 3 * 2 * 13 - 3 + 9,
   )
-  checkActivation({ window: 9, relu: false, shift: 0, bits: 11, saturate: false, ringIn: 12 }, 9 * 11 + 8 * 24)
+  checkActivation({ window: 9, fn: 'identity', shift: 0, bits: 11, saturate: false, ringIn: 12 }, 9 * 11 + 8 * 24)
 })
 
 test('requantisation without ReLU, signed, proven and saturating', () => {
-  checkActivation({ window: 1, relu: false, shift: 5, bits: 14, saturate: false, ringIn: 20 }, 19)
-  checkActivation({ window: 1, relu: false, shift: 5, bits: 8, saturate: true, ringIn: 20 }, 19 + 5 + 8)
+  checkActivation({ window: 1, fn: 'identity', shift: 5, bits: 14, saturate: false, ringIn: 20 }, 19)
+  checkActivation({ window: 1, fn: 'identity', shift: 5, bits: 8, saturate: true, ringIn: 20 }, 19 + 5 + 8)
+})
+
+test('squares: one AND for each pair of bits, for one value and for the largest of a window', () => {
+  checkActivation({ window: 1, fn: 'square', shift: 4, bits: 8, saturate: false, ringIn: 20 }, 19 + (9 * 8) / 2)
+  checkActivation({ window: 1, fn: 'square', shift: 4, bits: 8, saturate: true, ringIn: 20 }, 19 + 6 + 8 + (9 * 8) / 2)
+  checkActivation({ window: 1, fn: 'square', shift: 0, bits: 0, saturate: true, ringIn: 3 }, 2)
+  checkActivation(
+    { window: 2, fn: 'square', shift: 2, bits: 5, saturate: false, ringIn: 9 },
+    2 * 8 + 2 * 7 + (6 * 5) / 2 - 1,
+  )
+})
+
+test('piecewise-linear functions: knots at the ends, at zero, negative and positive, flat and steep pieces', () => {
+  const base = { window: 1, fn: 'pieces', shift: 5, bits: 6, saturate: true, ringIn: 16 } as const
+  const clamp = 15 + 3 + 6
+  checkActivation({ ...base, pieces: { offset: -17, knots: [], slopes: [3] } }, clamp)
+  // Zero is the sign bit: no comparison.
+  checkActivation({ ...base, pieces: { offset: 5, knots: [0], slopes: [1, 8] } }, clamp + 6)
+  checkActivation({ ...base, pieces: { offset: 0, knots: [-63, -20, 1, 63], slopes: [0, 100, -7, 0, 900] } }, 74)
+  checkActivation({ ...base, saturate: false, pieces: { offset: 1 << 20, knots: [-1, 5], slopes: [-4, 0, 4] } }, 41)
 })
 
 test('argmax: label of the largest, the lowest index on ties', () => {
