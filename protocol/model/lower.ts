@@ -277,10 +277,7 @@ class Lowering {
       case 'Celu':
         return this.#scalar(r, [r.number('alpha', 1)])
       case 'Selu':
-        return this.#scalar(r, [
-          r.number('alpha', 1.67326319217681884765625),
-          r.number('gamma', 1.05070102214813232421875),
-        ])
+        return this.#scalar(r, [r.number('alpha', 1.6732631921768188), r.number('gamma', 1.0507010221481323)])
       case 'Gelu':
         if (r.string('approximate', 'none') !== 'none')
           r.fail('attribute approximate is not "none"; export the exact Gelu')
