@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: two daemons on this machine, over loopback with real libp2p, Noise and LevelDB. Per network, medians of
- * online seconds, offline seconds a bundle, bytes on the socket and CPU seconds of each side, beside the paper's
- * figures and the last recorded run. Writes docs/bench/latest.json and docs/BENCH.md with --record.
+ * online seconds, offline seconds a bundle, bytes on the socket, round trips and CPU seconds of each side, beside the paper's
+ * figures and the last recorded run, and what a bare libp2p stream moves here. Writes docs/bench/latest.json and docs/BENCH.md with
+ * --record. With --profile shows where the time goes instead, by stage and by phase.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
@@ -9,10 +10,13 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { bytes, seconds, table } from '../cli/output.js'
 import type { QueryResult } from '../daemon/client.js'
-import { run, startDaemon } from '../scripts/processes.js'
+import type { PlanSummary } from '../daemon/plan-summary.js'
+import { type RunningDaemon, run, startDaemon } from '../scripts/processes.js'
 import { cpuSeconds } from './cpu-time.js'
 import { NETWORKS } from './networks.js'
 import { PAPER } from './paper.js'
+import { phases } from './profile.js'
+import { transportCeiling } from './transport.js'
 
 const LATEST = 'docs/bench/latest.json'
 const REPORT = 'docs/BENCH.md'
@@ -21,6 +25,7 @@ interface Measurement {
   readonly network: string
   readonly batch: number
   readonly queries: number
+  readonly rounds: number
   readonly offline: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
   readonly online: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
 }
@@ -29,31 +34,53 @@ const { values: options } = parseArgs({
   options: {
     record: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
     only: { type: 'string' },
     queries: { type: 'string', default: '5' },
     help: { type: 'boolean', default: false },
   },
 })
 
+/** Queries before those that are measured: the compiler of V8 has seen the code by then. */
+const WARM_UP_QUERIES = 3
+
 const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
 
-async function measure(name: string, folder: string, queries: number): Promise<Measurement> {
+interface Parties {
+  readonly hosting: RunningDaemon
+  readonly querying: RunningDaemon
+  /** Flags of a command of the client's. */
+  readonly common: readonly string[]
+  readonly host: string
+  readonly client: string
+}
+
+/** A host that serves the network and a client, in daemons of their own. */
+async function startParties(name: string, folder: string, nodeOptions?: string): Promise<Parties> {
   const network = NETWORKS[name]
   const [host, client] = ['host', 'client'].map((side) => join(folder, `${name}-${side}`))
   for (const repo of [host, client]) await run(['init', '--repo', repo])
   const card = join(folder, `${name}.yaml`)
   writeFileSync(card, network.card)
   await run(['model', 'add', network.onnx, '--name', name, '--card', card, '--repo', host])
-  const hosting = await startDaemon(host)
-  const querying = await startDaemon(client)
+  const hosting = await startDaemon(host, [], nodeOptions)
+  const querying = await startDaemon(client, [], nodeOptions)
+  const common = ['--peer', hosting.addresses[0], '--model', name, '--repo', client, '--json']
+  return { hosting, querying, common, host, client }
+}
+
+async function measure(name: string, folder: string, queries: number): Promise<Measurement> {
+  const network = NETWORKS[name]
+  const { hosting, querying, common, host, client } = await startParties(name, folder)
   try {
     const cpu = () => [cpuSeconds(hosting.process.pid!), cpuSeconds(querying.process.pid!)]
-    const common = ['--peer', hosting.addresses[0], '--model', name, '--repo', client, '--json']
+    const { rounds } = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json'])) as { rounds: number }
     const query = async () => JSON.parse(await run(['query', ...common, ...network.input(folder)])) as QueryResult
-    // One query outside of the measurement: engines start, base OTs run, code gets compiled.
-    await query()
-    await run(['pool', 'drop', '--repo', client])
+    // Outside of the measurement: engines start, weights are transformed, base OTs run, code gets compiled.
     const batch = Math.max(queries, network.batch)
+    await run(['pool', 'fill', ...common, '--count', String(batch)])
+    for (let i = 0; i < WARM_UP_QUERIES; i++) await query()
+    await run(['pool', 'drop', '--repo', client])
     const beforeFill = cpu()
     const filled = JSON.parse(await run(['pool', 'fill', ...common, '--count', String(batch)])) as {
       seconds: number
@@ -75,6 +102,7 @@ async function measure(name: string, folder: string, queries: number): Promise<M
       network: name,
       batch,
       queries,
+      rounds,
       offline: {
         seconds: filled.seconds / batch,
         bytes: (filled.bytes.sent + filled.bytes.received) / batch,
@@ -93,6 +121,38 @@ async function measure(name: string, folder: string, queries: number): Promise<M
   }
 }
 
+/** Seconds by stage of the plan and by phase of the protocol, over `queries` queries and the bundles for them. */
+async function profile(name: string, folder: string, queries: number): Promise<string> {
+  const profiles = join(folder, `${name}-profiles`)
+  const { hosting, querying, common, host } = await startParties(name, folder, `--cpu-prof --cpu-prof-dir=${profiles}`)
+  const stages: number[][] = []
+  let summary: PlanSummary
+  try {
+    summary = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json']))
+    await run(['pool', 'fill', ...common, '--count', String(queries)])
+    for (let i = 0; i < queries; i++) {
+      const result = JSON.parse(await run(['query', ...common, ...NETWORKS[name].input(folder)])) as QueryResult
+      stages.push([...result.seconds.stages])
+    }
+  } finally {
+    await Promise.all([hosting.stop(), querying.stop()])
+  }
+  const stageRows = summary.stages.map((stage, i) => [
+    stage.name,
+    stage.activation,
+    seconds(median(stages.map((times) => times[i] ?? 0))),
+    stage.andGates,
+    bytes(stage.bytes),
+  ])
+  const [left, right] = [hosting, querying].map((daemon) => phases(profiles, daemon.process.pid!))
+  const names = [...new Set([...left.keys(), ...right.keys()])]
+  const cost = (phase: string) => (left.get(phase) ?? 0) + (right.get(phase) ?? 0)
+  const phaseRows = names
+    .sort((a, b) => cost(b) - cost(a))
+    .map((phase) => [phase, ...[left, right].map((side) => seconds((side.get(phase) ?? 0) / 1000))])
+  return `${name}: client's seconds by stage, medians of ${queries} queries\n${table(['stage', 'activation', 'seconds', 'AND gates', 'bytes'], stageRows)}\n\n${name}: CPU seconds by phase, start and ${queries} bundles and queries\n${table(['phase', 'host', 'client'], phaseRows)}\n`
+}
+
 const times = (factor: number) => (Number.isFinite(factor) ? `${factor.toPrecision(3)}x` : '-')
 
 function report(measurements: readonly Measurement[], previous: readonly Measurement[]): string {
@@ -109,6 +169,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
         seconds(now.seconds),
         `${seconds(now.hostCpu)} + ${seconds(now.clientCpu)}`,
         bytes(now.bytes),
+        phase === 'online' ? m.rounds : '',
         Number.isNaN(wall) ? '-' : `${wall} s, ${megabytes} MB`,
         `${times(wall / now.seconds)} faster, ${times((megabytes * 1e6) / now.bytes)} fewer bytes`,
         last === undefined
@@ -124,6 +185,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
       'seconds',
       'CPU host + client',
       'bytes',
+      'round trips',
       'paper',
       'against the paper',
       'against the last record',
@@ -135,7 +197,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
 async function main(): Promise<void> {
   if (options.help) {
     console.log(
-      'npm run bench -- [--only NETWORK] [--queries N] [--json] [--record]\nnetworks: ' +
+      'npm run bench -- [--only NETWORK] [--queries N] [--json] [--record] [--profile]\nnetworks: ' +
         Object.keys(NETWORKS).join(', '),
     )
     return
@@ -151,14 +213,25 @@ async function main(): Promise<void> {
         continue
       }
       console.error(`${name}: measuring ...`)
+      if (options.profile) {
+        console.log(await profile(name, folder, Number(options.queries)))
+        continue
+      }
       measurements.push(await measure(name, folder, Number(options.queries)))
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+  if (options.profile) return
+  console.error('a bare libp2p stream: measuring ...')
+  const ceiling = await transportCeiling()
   const machine = `${cpus().length} x ${cpus()[0].model.trim()}, Node ${process.versions.node}, both parties on it, loopback`
-  const text = report(measurements, previous)
-  const json = { date: new Date().toISOString().slice(0, 10), machine, measurements }
+  const share = measurements.map(({ network, online }) => {
+    const percent = (100 * online.bytes) / online.seconds / ceiling
+    return `${network} ${percent.toFixed(0)} %`
+  })
+  const text = `${report(measurements, previous)}\n\na bare libp2p stream (TCP, Noise, yamux) moves ${bytes(ceiling)} a second here; of that online: ${share.join(', ')}`
+  const json = { date: new Date().toISOString().slice(0, 10), machine, transportBytesPerSecond: ceiling, measurements }
   console.log(
     options.json
       ? JSON.stringify(json)

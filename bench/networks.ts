@@ -30,5 +30,7 @@ function gradient(folder: string): string[] {
 
 export const NETWORKS: Record<string, Network> = {
   mnist: { onnx: 'models/mnist.onnx', card: MNIST_CARD, batch: 64, input: digit },
+  secure_ml: { onnx: '../shared/models/mnist_secure_ml.onnx', card: MNIST_CARD, batch: 64, input: digit },
+  cryptonets: { onnx: '../shared/models/mnist_cryptonets.onnx', card: MNIST_CARD, batch: 64, input: digit },
   cifar10: { onnx: '../shared/models/cifar10_minionn.onnx', card: CIFAR10_CARD, batch: 8, input: gradient },
 }

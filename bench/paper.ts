@@ -8,5 +8,7 @@ export interface PaperFigures {
 
 export const PAPER: Record<string, PaperFigures> = {
   mnist: { offlineSeconds: 3.58, onlineSeconds: 5.74, offlineMegabytes: 20.9, onlineMegabytes: 636.6 },
+  secure_ml: { offlineSeconds: 0.9, onlineSeconds: 0.14, offlineMegabytes: 3.8, onlineMegabytes: 12 },
+  cryptonets: { offlineSeconds: 0.88, onlineSeconds: 0.4, offlineMegabytes: 3.6, onlineMegabytes: 44 },
   cifar10: { offlineSeconds: 472, onlineSeconds: 72, offlineMegabytes: 3046, onlineMegabytes: 6226 },
 }

@@ -7,16 +7,7 @@ import { spawn } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-
-/**
- * A daemon moves its data through buffers outside of V8's heap, and by default V8 collects the whole heap whenever 64 MB of
- * them were made: several times a second. Counted against the heap's own limit, they are freed by the cheap young collections.
- */
-const DAEMON_FLAGS = [
-  '--external-memory-accounted-in-global-limit',
-  '--initial-heap-size=128',
-  '--max-semi-space-size=8',
-]
+import { DAEMON_FLAGS } from '../daemon/flags.js'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 const flags = process.argv[2] === 'daemon' ? DAEMON_FLAGS : []

@@ -37,7 +37,8 @@ export interface QueryResult {
   readonly peer: string
   readonly outputs?: number[]
   readonly prediction: { readonly index: number; readonly label: string }
-  readonly seconds: { readonly offline: number; readonly online: number }
+  /** `stages`: the online seconds, stage by stage of the plan. */
+  readonly seconds: { readonly offline: number; readonly online: number; readonly stages: readonly number[] }
   readonly bytes: { readonly offline: Traffic; readonly online: Traffic }
   readonly bundle: 'pooled' | 'prepared'
 }
@@ -173,16 +174,16 @@ export class Client {
     }
     const started = performance.now()
     const bundle = decodeClientBundle(plan, Buffer.from(taken.id, 'hex'), taken.bytes)
+    const stages: number[] = []
+    let last = started
+    const stageDone = (done: number) => {
+      const now = performance.now()
+      stages.push((now - last) / 1000)
+      last = now
+      progress({ phase: 'querying', done, total: 1 })
+    }
     const prediction = await this.#session(connection, inferProtocol(published.id), signal, (frames) =>
-      inferAsClient(
-        frames,
-        plan,
-        bundle,
-        input,
-        sessions,
-        (done) => progress({ phase: 'querying', done, total: 1 }),
-        this.#offload,
-      ),
+      inferAsClient(frames, plan, bundle, input, sessions, stageDone, this.#offload),
     )
     const online = (performance.now() - started) / 1000
     const { seconds, sent, received } = taken.cost
@@ -191,7 +192,7 @@ export class Client {
       peer,
       ...(prediction.outputs && { outputs: Array.from(prediction.outputs, (v) => v / plan.output.scale) }),
       prediction: { index: prediction.label, label: plan.card.labels?.[prediction.label] ?? String(prediction.label) },
-      seconds: { offline: seconds, online },
+      seconds: { offline: seconds, online, stages },
       bytes: { offline: { sent, received }, online: this.#meter.take(connection) },
       bundle: remote.fresh.has(taken.id) ? 'prepared' : 'pooled',
     }

@@ -35,6 +35,8 @@ export interface PlanSummary {
     readonly offlineBatch16: { readonly up: number; readonly down: number }
   }
   readonly ciphertexts: { readonly up: number; readonly down: number }
+  /** Round trips of an inference on a connection that was used before: one to begin, and one a garbled stage. */
+  readonly rounds: number
 }
 
 const BATCH = 16
@@ -75,6 +77,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
       offlineBatch16: { up: Math.round(many.bytesUp / BATCH), down: Math.round(many.bytesDown / BATCH) },
     },
     ciphertexts: { up: one.up, down: one.down },
+    rounds: 1 + garbled.length,
   }
 }
 

@@ -24,6 +24,8 @@ if (stale) {
     'protocol/kernels/assembly/index.ts',
     ...[
       '-O3',
+      // Names of functions: profiles show them.
+      '--debug',
       '--noAssert',
       '--runtime',
       'stub',

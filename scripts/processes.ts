@@ -50,9 +50,14 @@ export interface RunningDaemon {
 }
 
 /** Starts a daemon and waits until it is ready. Its log goes to this process's standard error. */
-export async function startDaemon(repo: string, args: readonly string[] = []): Promise<RunningDaemon> {
+export async function startDaemon(
+  repo: string,
+  args: readonly string[] = [],
+  nodeOptions = process.env.NODE_OPTIONS,
+): Promise<RunningDaemon> {
   const child = spawn(process.execPath, [BIN, 'daemon', '--json', '--log-level', 'error', '--repo', repo, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, ...(nodeOptions && { NODE_OPTIONS: nodeOptions }) },
   })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS)
