@@ -35,6 +35,7 @@ const { values: options } = parseArgs({
     record: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     profile: { type: 'boolean', default: false },
+    engine: { type: 'string', default: 'lattice' },
     only: { type: 'string' },
     queries: { type: 'string', default: '5' },
     help: { type: 'boolean', default: false },
@@ -59,7 +60,9 @@ interface Parties {
 async function startParties(name: string, folder: string, nodeOptions?: string): Promise<Parties> {
   const network = NETWORKS[name]
   const [host, client] = ['host', 'client'].map((side) => join(folder, `${name}-${side}`))
-  for (const repo of [host, client]) await run(['init', '--repo', repo])
+  const config = join(folder, 'config.yaml')
+  writeFileSync(config, `engine: ${options.engine}\n`)
+  for (const repo of [host, client]) await run(['init', '--repo', repo, '--config', config])
   const card = join(folder, `${name}.yaml`)
   writeFileSync(card, network.card)
   await run(['model', 'add', network.onnx, '--name', name, '--card', card, '--repo', host])
@@ -197,7 +200,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
 async function main(): Promise<void> {
   if (options.help) {
     console.log(
-      'npm run bench -- [--only NETWORK] [--queries N] [--json] [--record] [--profile]\nnetworks: ' +
+      'npm run bench -- [--only NETWORK] [--queries N] [--json] [--record] [--profile] [--engine lattice|seal]\nnetworks: ' +
         Object.keys(NETWORKS).join(', '),
     )
     return
