@@ -4,13 +4,16 @@ import { homedir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { checkModelName } from '../daemon/api.js'
+import { checkModel } from '../daemon/check.js'
 import type { CatalogItem, QueryResult } from '../daemon/client.js'
 import { parseConfig, writeConfig } from '../daemon/config.js'
-import { importModel } from '../daemon/import.js'
+import { type Opened, openModel } from '../daemon/import.js'
+import { readInputs } from '../daemon/input-file.js'
 import type { PlanSummary } from '../daemon/plan-summary.js'
 import { initRepo } from '../daemon/repo-access.js'
 import { asMinionnError, MinionnError } from '../protocol/errors.js'
 import { MAX_INPUT_BYTES } from '../protocol/limits.js'
+import { type CompileOptions, compileNetwork, parsePrecision } from '../protocol/model/compile.js'
 import { encodeWeights } from '../protocol/model/weights.js'
 import { Repo } from '../storage/repo.js'
 import { call } from './call.js'
@@ -111,7 +114,15 @@ function buildProgram(): Command {
     .argument('<file>', 'ONNX file')
     .requiredOption('--name <name>', 'name in the catalog')
     .option('--card <file>', 'YAML card: input, labels, reveal, description')
+    .option('--precision <name>', 'low, default, high, or weight bits / activation bits such as 9/9')
+    .option('--samples <files...>', 'inputs typical of use, to set the widths by')
     .action(modelAdd)
+  command(model, 'check', 'say what a model would cost and how accurate it would be, without adding it')
+    .argument('<file>', 'ONNX file')
+    .option('--card <file>', 'YAML card: input, labels, reveal, description')
+    .option('--precision <name>', 'low, default, high, or weight bits / activation bits such as 9/9')
+    .option('--samples <files...>', 'inputs typical of use, to set the widths by and to compare on')
+    .action(modelCheck)
   command(model, 'ls', 'list the models').action(modelList)
   command(model, 'show', "print a model's plan: stages, widths, AND gates, bytes").argument('<name>').action(modelShow)
   command(model, 'rm', 'stop serving a model and delete it').argument('<name>').action(modelRemove)
@@ -222,15 +233,59 @@ async function catalog(peer: string, options: Common): Promise<void> {
   )
 }
 
-async function modelAdd(file: string, options: Common & { name: string; card?: string }): Promise<void> {
+interface ImportOptions extends Common {
+  readonly card?: string
+  readonly precision?: string
+  readonly samples?: string[]
+}
+
+/** A model file, its card and what it is to be compiled with. */
+async function readModel(file: string, options: ImportOptions): Promise<{ opened: Opened; compile: CompileOptions }> {
+  const card = options.card === undefined ? undefined : new TextDecoder().decode(readFile(options.card, 'card'))
+  const precision = options.precision === undefined ? undefined : parsePrecision(options.precision)
+  const opened = openModel(readFile(file, 'model'), card)
+  const shape = { card: opened.card, input: { shape: opened.network.inputShape } }
+  const samples: Float64Array[] = []
+  for (const name of options.samples ?? []) {
+    samples.push(...(await readInputs(name, readFile(name, 'sample', MAX_INPUT_BYTES), shape)))
+  }
+  return { opened, compile: { precision, ...(samples.length > 0 && { samples }) } }
+}
+
+async function modelCheck(file: string, options: ImportOptions): Promise<void> {
+  const { opened, compile } = await readModel(file, options)
+  const line = new ProgressLine()
+  const check = checkModel(opened, { ...compile, progress: (done) => line.update('calibrating', done, 1) })
+  line.clear()
+  const { assumptions, dominating, accuracy } = check
+  print(options, { supported: true, ...check }, () =>
+    [
+      ...assumptions.map((assumption) => `without a card, assumed: ${assumption}`),
+      `${basename(file)} is supported`,
+      describePlan(check),
+      ...(dominating === undefined
+        ? []
+        : [
+            `stage ${dominating} ("${check.stages[dominating].name}") has the most online bytes: ${bytes(check.stages[dominating].bytes)}`,
+          ]),
+      `against the float model on ${accuracy.inputs} ${accuracy.synthetic ? 'synthetic inputs' : 'samples'}: same label on ${accuracy.sameLabel}, outputs differ by ${accuracy.largestError.toPrecision(2)} at most, the largest is ${accuracy.largestOutput.toPrecision(3)}`,
+      ...(accuracy.synthetic ? ['give inputs typical of use with --samples to compare on those'] : []),
+    ].join('\n'),
+  )
+}
+
+async function modelAdd(file: string, options: ImportOptions & { name: string }): Promise<void> {
   const folder = resolve(options.repo)
   checkModelName(options.name)
   if (!Repo.exists(folder))
     throw new MinionnError('NO_REPO', `there is no repo in ${folder}; make one with: minionn init --repo ${folder}`)
-  const onnx = readFile(file, 'model')
-  const card = options.card === undefined ? undefined : new TextDecoder().decode(readFile(options.card, 'card'))
+  const { opened, compile } = await readModel(file, options)
+  const { assumptions } = opened
   const line = new ProgressLine()
-  const { model, assumptions } = importModel(onnx, card, { progress: (done) => line.update('calibrating', done, 1) })
+  const model = compileNetwork(opened.network, opened.card, {
+    ...compile,
+    progress: (done) => line.update('calibrating', done, 1),
+  })
   line.clear()
   const { published, secret } = model
   const result = await call<{ name: string; id: string }>(
@@ -273,32 +328,33 @@ async function modelList(options: Common): Promise<void> {
 
 async function modelShow(name: string, options: Common): Promise<void> {
   const plan = await call<PlanSummary & { name: string }>(resolve(options.repo), 'model.show', { name }, signal)
-  print(options, plan, () => {
-    const { online, offline, offlineBatch16 } = plan.bytes
-    const both = (b: { up: number; down: number }) => `${bytes(b.up)} up, ${bytes(b.down)} down`
-    return [
-      `${plan.name}  ${plan.id}`,
-      `input [${plan.input.shape}] from ${plan.input.range[0].toPrecision(4)} to ${plan.input.range[1].toPrecision(4)}, ${plan.outputs} outputs, reveals ${plan.reveal}`,
-      '',
-      table(
-        ['stage', 'linear', 'ring', 'garbled', 'circuits', 'AND gates', 'bytes'],
-        plan.stages.map((s, i) => [
-          `${i} ${s.name}`,
-          s.linear,
-          s.ring,
-          s.activation,
-          s.instances,
-          s.andGates,
-          bytes(s.bytes),
-        ]),
-      ),
-      '',
-      `AND gates per inference: ${plan.andGates}`,
-      `triples per bundle: ${plan.ciphertexts.up} ciphertexts up, ${plan.ciphertexts.down} down`,
-      `bytes per inference, online: ${both(online)}`,
-      `bytes per bundle, offline: ${both(offline)} alone; ${both(offlineBatch16)} in batches of 16`,
-    ].join('\n')
-  })
+  print(options, plan, () => `${plan.name}  ${plan.id}\n${describePlan(plan)}`)
+}
+
+function describePlan(plan: PlanSummary): string {
+  const { online, offline, offlineBatch16 } = plan.bytes
+  const both = (b: { up: number; down: number }) => `${bytes(b.up)} up, ${bytes(b.down)} down`
+  return [
+    `input [${plan.input.shape}] from ${plan.input.range[0].toPrecision(4)} to ${plan.input.range[1].toPrecision(4)}, ${plan.outputs} outputs, reveals ${plan.reveal}`,
+    '',
+    table(
+      ['stage', 'linear', 'ring', 'garbled', 'circuits', 'AND gates', 'bytes'],
+      plan.stages.map((s, i) => [
+        `${i} ${s.name}`,
+        s.linear,
+        s.ring,
+        s.activation,
+        s.instances,
+        s.andGates,
+        bytes(s.bytes),
+      ]),
+    ),
+    '',
+    `AND gates per inference: ${plan.andGates}, round trips: ${plan.rounds}`,
+    `triples per bundle: ${plan.ciphertexts.up} ciphertexts up, ${plan.ciphertexts.down} down`,
+    `bytes per inference, online: ${both(online)}`,
+    `bytes per bundle, offline: ${both(offline)} alone; ${both(offlineBatch16)} in batches of 16`,
+  ].join('\n')
 }
 
 async function modelRemove(name: string, options: Common): Promise<void> {

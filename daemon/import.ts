@@ -3,35 +3,37 @@ import { parse as parseYaml } from 'yaml'
 import { MinionnError } from '../protocol/errors.js'
 import { MAX_ONNX_BYTES } from '../protocol/limits.js'
 import { type Card, checkCard, deriveCard } from '../protocol/model/card.js'
-import { compileNetwork, type Precision } from '../protocol/model/compile.js'
+import { type CompileOptions, compileNetwork } from '../protocol/model/compile.js'
+import type { Network } from '../protocol/model/layers.js'
 import { lowerGraph } from '../protocol/model/lower.js'
 import { parseOnnx } from '../protocol/model/onnx.js'
 import type { HostedModel } from '../protocol/model/weights.js'
 
-export interface Imported {
-  readonly model: HostedModel
+export interface Opened {
+  readonly network: Network
+  readonly card: Card
   /** What was assumed for lack of a card. */
   readonly assumptions: readonly string[]
 }
 
-/** Imports a model. `card` is YAML text. Throws BAD_MODEL or BAD_INPUT in words. */
-export function importModel(
-  onnx: Uint8Array,
-  card: string | undefined,
-  options: { precision?: Precision; progress?: (done: number) => void } = {},
-): Imported {
+export interface Imported extends Opened {
+  readonly model: HostedModel
+}
+
+/** Reads a model and its card, YAML text, without compiling it. Throws BAD_MODEL or BAD_INPUT in words. */
+export function openModel(onnx: Uint8Array, card: string | undefined): Opened {
   if (onnx.length > MAX_ONNX_BYTES) {
     throw new MinionnError('BAD_MODEL', `the file has ${onnx.length} bytes; at most ${MAX_ONNX_BYTES} are accepted`)
   }
   const network = lowerGraph(parseOnnx(onnx))
-  let checked: Card
-  let assumptions: readonly string[] = []
-  if (card === undefined) {
-    ;({ card: checked, assumptions } = deriveCard(network.inputShape))
-  } else {
-    checked = checkCard(parseCard(card), network.inputShape, network.outputSize)
-  }
-  return { model: compileNetwork(network, checked, options), assumptions }
+  if (card === undefined) return { network, ...deriveCard(network.inputShape) }
+  return { network, card: checkCard(parseCard(card), network.inputShape, network.outputSize), assumptions: [] }
+}
+
+/** Imports a model. `card` is YAML text. Throws BAD_MODEL or BAD_INPUT in words. */
+export function importModel(onnx: Uint8Array, card: string | undefined, options: CompileOptions = {}): Imported {
+  const opened = openModel(onnx, card)
+  return { ...opened, model: compileNetwork(opened.network, opened.card, options) }
 }
 
 function parseCard(text: string): unknown {

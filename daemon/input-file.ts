@@ -6,16 +6,21 @@ import { extname } from 'node:path'
 import sharp from 'sharp'
 import { MinionnError } from '../protocol/errors.js'
 import { MAX_INPUT_BYTES } from '../protocol/limits.js'
-import { type ImageInput, normalisation } from '../protocol/model/card.js'
+import { type Card, type ImageInput, normalisation } from '../protocol/model/card.js'
 import { elements } from '../protocol/model/layers.js'
 import { parseTensor } from '../protocol/model/onnx.js'
-import type { Plan } from '../protocol/model/plan.js'
 
 const IMAGE = new Set(['.png', '.jpg', '.jpeg'])
 const TENSOR = new Set(['.tensor', '.pb', '.onnx'])
 
+/** As much of a plan as says how inputs look. */
+export interface InputShape {
+  readonly card: Card
+  readonly input: { readonly shape: readonly number[] }
+}
+
 /** The inputs in a file: each plan.input.shape elements, row-major. Throws BAD_INPUT. */
-export async function readInputs(name: string, bytes: Uint8Array, plan: Plan): Promise<Float64Array[]> {
+export async function readInputs(name: string, bytes: Uint8Array, plan: InputShape): Promise<Float64Array[]> {
   if (bytes.length > MAX_INPUT_BYTES) bad(name, `it has ${bytes.length} bytes; at most ${MAX_INPUT_BYTES} are accepted`)
   if (bytes.length === 0) bad(name, 'it is empty')
   const extension = extname(name).toLowerCase()
@@ -44,7 +49,7 @@ interface Values {
 }
 
 /** Cuts values into rows of the model's input size. */
-function rows(name: string, { data, shape }: Values, plan: Plan): Float64Array[] {
+function rows(name: string, { data, shape }: Values, plan: InputShape): Float64Array[] {
   const size = elements(plan.input.shape)
   if (data.length === 0 || data.length % size !== 0) {
     bad(

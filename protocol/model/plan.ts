@@ -24,7 +24,7 @@ import { MAX_KNOTS } from './fit-pieces.js'
 import { elements } from './layers.js'
 
 /** Part of every model id: a change of the wire or of the semantics changes all ids. */
-export const PROTOCOL_VERSION = '1.0.0'
+export const PROTOCOL_VERSION = '1.1.0'
 
 const count = z.int().min(1).max(MAX_TENSOR_ELEMENTS)
 const shape3 = z.tuple([count, count, count]).readonly()
