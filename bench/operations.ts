@@ -51,7 +51,10 @@ function operationPlan(window: number, relu: boolean, instances: number): Plan {
       {
         name: 'input',
         ring: RING,
+        from: 0,
         linear: { kind: 'identity', size },
+        factor: 1,
+        skips: [],
         activation: {
           name: 'operation',
           ...(window > 1 && { pool }),
@@ -62,7 +65,7 @@ function operationPlan(window: number, relu: boolean, instances: number): Plan {
           select: relu,
         },
       },
-      { name: 'output', ring: RING, linear: { kind: 'identity', size: instances } },
+      { name: 'output', ring: RING, from: 1, linear: { kind: 'identity', size: instances }, factor: 1, skips: [] },
     ],
     output: { size: instances, scale: 1 },
   }

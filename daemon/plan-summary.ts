@@ -1,6 +1,6 @@
 /** What `model show` prints: the plan with its exact costs per inference. */
 
-import { activationShape, needsTriples, type PublishedModel, stageSizes } from '../protocol/model/plan.js'
+import { activationShape, needsTriples, type PublishedModel, stageSizes, valueRing } from '../protocol/model/plan.js'
 import { prepareCosts } from '../protocol/offline/prepare.js'
 import { stageBytes } from '../protocol/online/garbled-stage.js'
 import { stagesOf } from '../protocol/online/infer.js'
@@ -48,7 +48,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
   const many = prepareCosts(plan, BATCH)
   const first = plan.stages[0]
   const last = plan.stages[plan.stages.length - 1]
-  const up = packedBytes(stageSizes(first).input, first.ring) + costs.reduce((sum, c) => sum + c.up, 0)
+  const up = packedBytes(stageSizes(first).input, valueRing(plan, 0)) + costs.reduce((sum, c) => sum + c.up, 0)
   const shares = plan.card.reveal === 'label' ? 0 : packedBytes(plan.output.size, last.ring)
   const { scale, low, high, shape } = plan.input
   return {
@@ -100,6 +100,7 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
     parts.push(`identity ${inputSize(g)}`)
   }
   if (s.post !== undefined) parts.push(`sum ${s.post.kernel.join('x')}`)
+  for (const { from } of s.skips) parts.push(`+ value ${from}`)
   return parts.join(', ')
 }
 

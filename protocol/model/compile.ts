@@ -19,7 +19,7 @@ import { type Card, inputRange, normalisation } from './card.js'
 import { type Fit, fitPieces } from './fit-pieces.js'
 import { runFloat } from './float.js'
 import { applyFunction, bentRange, type ScalarFunction } from './functions.js'
-import { type ActivationLayer, elements, type LinearLayer, type Network } from './layers.js'
+import { type ActivationLayer, elements, type LinearLayer, type Network, type NetworkStage } from './layers.js'
 import { type Plan, publish, type Stage, tripleRing } from './plan.js'
 import { roundingOffset } from './reference.js'
 import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
@@ -71,6 +71,8 @@ const MAX_SQUARE_BITS_LOST = 4
 const EXTRA_OUTPUT_BITS = [4, 8] as const
 /** Ways to go on that are kept at every stage. */
 const BEAM = 8
+/** Least whole number that a skipped value is multiplied by: the rounding of the others' factors is half of its inverse. */
+const MIN_SKIP_FACTOR = 32
 /** Weights are made coarser down to this before a model is refused. */
 const MIN_WEIGHT_BITS = 5
 /** More would not fit rings of 32 bits beside any layer. */
@@ -88,6 +90,9 @@ interface QuantisedLinear {
   readonly range: Range
   /** y = value * scale. */
   readonly scale: number
+  /** What an identity multiplies its input by, and what the skipped values are multiplied by. */
+  readonly factor: number
+  readonly factors: readonly number[]
 }
 
 /** Bits of the narrowest ring that holds a range as signed numbers. */
@@ -101,14 +106,35 @@ function area(pool: PoolGeometry | undefined): number {
   return pool === undefined ? 1 : pool.kernel[0] * pool.kernel[1]
 }
 
-/** The bound of y for one linear layer, and its integers, at a given weight precision. */
-function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, weightBits: number): QuantisedLinear {
+/** A value of the network as the stages so far make it: bounds, and value * scale = integer. */
+interface Quantised extends Range {
+  readonly scale: number
+}
+
+/** The bound of y for one stage's linear layer and what is added to it, and its integers, at a given weight precision. */
+function quantiseLinear(stage: NetworkStage, values: readonly Quantised[], weightBits: number): QuantisedLinear {
+  const layer = stage.linear
+  const input = values[stage.from]
+  const inputScale = input.scale
   const g = layer.geometry
   const scaleIn = inputScale * area(layer.pre)
   const x = { low: Math.min(0, input.low) * area(layer.pre), high: Math.max(0, input.high) * area(layer.pre) }
-  const weightScale = g.kind === 'identity' ? 1 : scaleOfWeights(layer.weights, weightBits)
+  const windows = area(layer.post)
+  const skipped = stage.skips.map((skip) => values[skip.from])
+  let weightScale = g.kind === 'identity' ? 1 : scaleOfWeights(layer.weights, weightBits)
+  if (skipped.length > 0) {
+    // Added values are multiplied by whole numbers to get to y's scale: large enough for all, and exact for the first.
+    const unit = scaleIn * windows
+    const least = Math.max(...skipped.map((v) => v.scale)) * MIN_SKIP_FACTOR
+    const wanted = Math.max(weightScale * unit, least)
+    weightScale =
+      g.kind === 'identity'
+        ? Math.ceil(wanted / unit)
+        : (Math.max(1, Math.round(wanted / skipped[0].scale)) * skipped[0].scale) / unit
+  }
   const weights = Int32Array.from(layer.weights, (w) => Math.round(w * weightScale))
   const scale = scaleIn * weightScale
+  const factor = g.kind === 'identity' ? weightScale : 1
   const bias = layer.bias.map((b) => Math.round(b * scale))
   const rows = rowSums(g, weights)
   let low = 0
@@ -117,17 +143,19 @@ function quantiseLinear(layer: LinearLayer, input: Range, inputScale: number, we
     const row = rows[Math.floor((n * rows.length) / bias.length)]
     const [min, max] =
       row === undefined
-        ? [x.low, x.high]
+        ? [x.low * factor, x.high * factor]
         : [row.positive * x.low + row.negative * x.high, row.positive * x.high + row.negative * x.low]
     low = Math.min(low, min + b)
     high = Math.max(high, max + b)
   })
-  const windows = area(layer.post)
-  return {
-    secret: { weights, bias: Int32Array.from(bias) },
-    range: { low: low * windows, high: high * windows },
-    scale: scale * windows,
-  }
+  const factors = stage.skips.map(({ sign }, i) => sign * Math.round((scale * windows) / skipped[i].scale))
+  const range = { low: low * windows, high: high * windows }
+  factors.forEach((f, i) => {
+    const ends = [f * Math.min(0, skipped[i].low), f * Math.max(0, skipped[i].high)]
+    range.low += Math.min(...ends)
+    range.high += Math.max(...ends)
+  })
+  return { secret: { weights, bias: Int32Array.from(bias) }, range, scale: scale * windows, factor, factors }
 }
 
 /**
@@ -159,8 +187,17 @@ function weightRows(g: LinearGeometry): number {
   return g.kind === 'identity' ? 0 : g.kind === 'dense' ? g.outputs : g.output[0]
 }
 
-function stageOf(layer: LinearLayer, ring: number): Stage {
-  return { name: layer.name, ring, pre: layer.pre, linear: layer.geometry, post: layer.post }
+function stageOf({ from, linear, skips }: NetworkStage, q: QuantisedLinear, ring: number): Stage {
+  return {
+    name: linear.name,
+    ring,
+    from,
+    pre: linear.pre,
+    linear: linear.geometry,
+    factor: q.factor,
+    post: linear.post,
+    skips: skips.map((skip, i) => ({ from: skip.from, factor: q.factors[i] })),
+  }
 }
 
 /** Input scale: pixels stay exact where the card tells how they are normalised. */
@@ -189,12 +226,17 @@ export interface CompileOptions {
   readonly progress?: (done: number) => void
 }
 
-/** Largest absolute value after every layer, over the calibration inputs. */
-function calibrate(network: Network, inputs: readonly Float64Array[], progress?: (done: number) => void): number[] {
-  const largest = network.layers.map(() => 0)
+/** Largest absolute values before and after every stage's activation, over the calibration inputs. */
+function calibrate(
+  network: Network,
+  inputs: readonly Float64Array[],
+  progress?: (done: number) => void,
+): { before: number; after: number }[] {
+  const largest = network.stages.map(() => ({ before: 0, after: 0 }))
+  const most = (values: Float64Array, least: number) => values.reduce((max, v) => Math.max(max, Math.abs(v)), least)
   inputs.forEach((input, n) => {
-    runFloat(network, input, (i, values) => {
-      largest[i] = values.reduce((max, v) => Math.max(max, Math.abs(v)), largest[i])
+    runFloat(network, input, (i, before, after) => {
+      largest[i] = { before: most(before, largest[i].before), after: most(after, largest[i].after) }
     })
     progress?.((n + 1) / inputs.length)
   })
@@ -209,33 +251,29 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
   const input: Range = { low: Math.round(low * scale), high: Math.round(high * scale) }
   const samples = options.samples ?? calibrationInputs(network.inputShape, low, high)
   const largest = calibrate(network, samples, options.progress)
-  const { layers } = network
-  if ((layers.length + 1) / 2 > MAX_STAGES) {
-    throw new MinionnError(
-      'BAD_MODEL',
-      `the network has ${(layers.length + 1) / 2} stages; at most ${MAX_STAGES} are supported`,
-    )
+  const { stages: all } = network
+  if (all.length > MAX_STAGES) {
+    throw new MinionnError('BAD_MODEL', `the network has ${all.length} stages; at most ${MAX_STAGES} are supported`)
   }
 
-  const bitsOf = (i: number) => precision.weightBits + (i === layers.length - 1 ? LAST_WEIGHT_BITS : 0)
-  const first = provenLinear(layers[0] as LinearLayer, input, scale, bitsOf(0), 0)
-  let paths: Path[] = [{ stages: [], secrets: [], bytes: 0, ...first }]
-  for (let i = 0; i + 2 < layers.length; i += 2) {
-    const step: Step = {
-      layer: layers[i] as LinearLayer,
-      activation: layers[i + 1] as ActivationLayer,
-      next: layers[i + 2] as LinearLayer,
-      largest: largest[i + 1],
-      largestBefore: largest[i],
+  const bitsOf = (i: number) => precision.weightBits + (i === all.length - 1 ? LAST_WEIGHT_BITS : 0)
+  const values = [{ ...input, scale }]
+  let paths: Path[] = [{ stages: [], secrets: [], bytes: 0, values, ...provenLinear(all[0], values, bitsOf(0), 0) }]
+  for (let i = 0; i + 1 < all.length; i++) {
+    paths = extendPaths(paths, {
+      stage: all[i],
+      activation: all[i].activation!,
+      next: all[i + 1],
+      largest: largest[i].after,
+      largestBefore: largest[i].before,
       tolerance: precision.tolerance,
       activationBits: precision.activationBits,
-      weightBits: bitsOf(i + 2),
-      position: i / 2 + 1,
-    }
-    paths = extendPaths(paths, step)
+      weightBits: bitsOf(i + 1),
+      position: i + 1,
+    })
   }
   const { stages: hidden, secrets: earlier, current } = paths.reduce(cheaper)
-  const stages = [...hidden, stageOf(layers[layers.length - 1] as LinearLayer, ringFor(current.range))]
+  const stages = [...hidden, stageOf(all[all.length - 1], current, ringFor(current.range))]
   const secrets = [...earlier, current.secret]
   const plan: Plan = {
     card,
@@ -285,21 +323,20 @@ function withOffset(range: Range, shift: number): Range {
 
 /** The linear layer at the finest weights, from `weightBits` down, whose result a ring can be proven to hold. */
 function provenLinear(
-  layer: LinearLayer,
-  input: Range,
-  scale: number,
+  stage: NetworkStage,
+  values: readonly Quantised[],
   weightBits: number,
   position: number,
 ): { current: QuantisedLinear; coarsened: number } {
   for (let bits = weightBits; bits >= MIN_WEIGHT_BITS; bits--) {
-    const current = quantiseLinear(layer, input, scale, bits)
+    const current = quantiseLinear(stage, values, bits)
     // One bit is left for the rounding offset.
     if (ringFor(current.range) < MAX_RING_BITS) return { current, coarsened: weightBits - bits }
   }
-  const { range } = quantiseLinear(layer, input, scale, MIN_WEIGHT_BITS)
+  const { range } = quantiseLinear(stage, values, MIN_WEIGHT_BITS)
   throw new MinionnError(
     'BAD_MODEL',
-    `widths cannot be proven at stage ${position} ("${layer.name}"): its results may reach ${Math.max(-range.low, range.high).toExponential(2)}, ${ringFor(range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
+    `widths cannot be proven at stage ${position} ("${stage.linear.name}"): its results may reach ${Math.max(-range.low, range.high).toExponential(2)}, ${ringFor(range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
   )
 }
 
@@ -406,6 +443,8 @@ function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Way {
 interface Path {
   readonly stages: readonly Stage[]
   readonly secrets: readonly StageWeights[]
+  /** The values that are there: the input, and what each stage made. */
+  readonly values: readonly Quantised[]
   /** The linear layer whose activation is next. */
   readonly current: QuantisedLinear
   /** Weight bits given up so far to fit the widest ring. */
@@ -415,9 +454,9 @@ interface Path {
 }
 
 interface Step {
-  readonly layer: LinearLayer
+  readonly stage: NetworkStage
   readonly activation: ActivationLayer
-  readonly next: LinearLayer
+  readonly next: NetworkStage
   /** Largest calibrated absolute values: after the activation, and before it. */
   readonly largest: number
   readonly largestBefore: number
@@ -439,8 +478,8 @@ function cheaper(best: Path, path: Path): Path {
  * The best BEAM paths stay, since what is cheap here may be dear further on.
  */
 function extendPaths(paths: readonly Path[], step: Step): Path[] {
-  const { layer, activation, next, position } = step
-  const instances = activation.pool === undefined ? layerOutput(layer) : elements(activation.pool.output)
+  const { stage, activation, next, position } = step
+  const instances = activation.pool === undefined ? layerOutput(stage.linear) : elements(activation.pool.output)
   const extended: Path[] = []
   let refusal: unknown
   for (const path of paths) {
@@ -448,7 +487,8 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
       const { fn, pieces, approximates, shift, bits, saturate, lost } = way
       const ring = ringFor(withOffset(path.current.range, shift))
       try {
-        const { current, coarsened } = provenLinear(next, way.range, way.scale, step.weightBits, position)
+        const values = [...path.values, { ...way.range, scale: way.scale }]
+        const { current, coarsened } = provenLinear(next, values, step.weightBits, position)
         const { name, pool } = activation
         const ringOut = ringFor(current.range)
         const base = { window: area(pool), fn, ...(pieces && { pieces }), shift, bits, saturate, ringIn: ring, ringOut }
@@ -462,7 +502,7 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
           stages: [
             ...path.stages,
             {
-              ...stageOf(layer, ring),
+              ...stageOf(stage, path.current, ring),
               activation: {
                 name,
                 pool,
@@ -477,6 +517,7 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
             },
           ],
           secrets: [...path.secrets, path.current.secret],
+          values,
           current,
           coarsened: path.coarsened + coarsened + lost,
           bytes: path.bytes + instances * cost,

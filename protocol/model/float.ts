@@ -67,16 +67,19 @@ function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
   return fn === 'square' ? pooled.map((v) => v * v) : pooled.map((v) => applyFunction(fn, v))
 }
 
-/** The network's outputs before any final softmax. `watch` sees the value after every layer. */
+/** The network's outputs before any final softmax. `watch` sees each stage's value before its activation and after it. */
 export function runFloat(
   network: Network,
   input: Float64Array,
-  watch?: (layer: number, values: Float64Array) => void,
+  watch?: (stage: number, before: Float64Array, after: Float64Array) => void,
 ): Float64Array {
-  let x = input
-  network.layers.forEach((layer, i) => {
-    x = layer.kind === 'linear' ? runLinear(layer, x) : runActivation(layer, x)
-    watch?.(i, x)
+  const values = [input]
+  network.stages.forEach(({ from, linear, skips, activation }, i) => {
+    const y = runLinear(linear, values[from]).slice()
+    for (const skip of skips) for (let n = 0; n < y.length; n++) y[n] += skip.sign * values[skip.from][n]
+    const after = activation === undefined ? y : runActivation(activation, y)
+    values.push(after)
+    watch?.(i, y, after)
   })
-  return x
+  return values[values.length - 1]
 }

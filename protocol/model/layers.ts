@@ -1,6 +1,6 @@
 /**
- * The network between import and quantisation: a chain of real-valued linear maps and activations, batch dimension
- * dropped, batch norms and divisors folded, neighbouring linear maps merged.
+ * The network between import and quantisation: stages of real-valued linear maps and activations, batch dimension dropped, batch
+ * norms and divisors folded, neighbouring linear maps merged.
  */
 import type { LinearGeometry, PoolGeometry } from '../ring/linear.js'
 import type { ScalarFunction } from './functions.js'
@@ -27,14 +27,30 @@ export interface ActivationLayer {
   readonly fn: 'identity' | 'relu' | 'square' | ScalarFunction
 }
 
-export type Layer = LinearLayer | ActivationLayer
+/** A value that is added to a linear layer's result as it is, or subtracted. */
+export interface Skip {
+  readonly from: number
+  readonly sign: 1 | -1
+}
 
-/** Alternates linear, activation, ..., linear: always starts and ends with a linear layer. */
+/**
+ * One stage: a linear layer on an earlier value, others added, then an activation, whose result is the next value. Value 0 is the
+ * input, value i + 1 what stage i makes. The last stage has no activation.
+ */
+export interface NetworkStage {
+  /** The value that the linear layer takes; at most the stage's own number. */
+  readonly from: number
+  readonly linear: LinearLayer
+  readonly skips: readonly Skip[]
+  readonly activation: ActivationLayer | undefined
+}
+
+/** Stages in an order in which each takes only values that are there. */
 export interface Network {
   /** Shape without the batch dimension. */
   readonly inputShape: readonly number[]
   readonly outputSize: number
-  readonly layers: readonly Layer[]
+  readonly stages: readonly NetworkStage[]
 }
 
 /** Elements of a shape. */

@@ -8,7 +8,7 @@ import { MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
 import { type ConvGeometry, outputSize, type PoolGeometry, weightCount } from '../ring/linear.js'
 import { isScalarOp } from './functions.js'
 import { elements, type Network } from './layers.js'
-import { NetworkBuilder } from './network-builder.js'
+import { type Tensor as Hidden, NetworkBuilder } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
 
 type Image = readonly [number, number, number]
@@ -80,9 +80,14 @@ class Lowering {
   readonly #constants: Map<string, Tensor>
   readonly #builder: NetworkBuilder
   #batch: number
-  /** The one value that depends on the input. */
+  /** What depends on the input, by name. */
+  readonly #hidden = new Map<string, Hidden>()
+  /** Names, or other names of one tensor, that several nodes use. */
+  readonly #shared = new Set<string>()
+  /** The hidden input of the node under translation: its name, and the tensor on its way to the node's output. */
   #current: string
-  #softmaxed = false
+  #x: Hidden
+  readonly #softmaxed = new Set<string>()
 
   constructor(graph: OnnxGraph) {
     this.#graph = graph
@@ -117,37 +122,56 @@ class Lowering {
     this.#batch = shape[0] ?? 1
     this.#current = name
     this.#builder = new NetworkBuilder(dims as number[])
+    this.#x = this.#builder.input
+    this.#hidden.set(name, this.#x)
   }
 
   run(): Network {
     const needed = this.#needed()
-    for (const node of this.#graph.nodes) {
-      if (!node.outputs.some((output) => needed.has(output))) continue
+    const nodes = this.#graph.nodes.filter((node) => node.outputs.some((output) => needed.has(output)))
+    const uses = new Map<string, number>()
+    for (const name of nodes.flatMap((node) => [...new Set(node.inputs)])) uses.set(name, (uses.get(name) ?? 0) + 1)
+    for (const [name, count] of uses) if (count > 1) this.#shared.add(name)
+    for (const node of nodes) {
       const reader = new NodeReader(node)
-      if (node.op === 'Shape' && node.inputs[0] === this.#current) {
-        reader.ignore('start', 'end')
-        const full = [this.#batch, ...this.#builder.shape]
-        this.#define(node, { shape: [full.length], data: Float64Array.from(full) })
-      } else if (node.inputs.includes(this.#current)) {
-        this.#softmaxed ? this.#afterSoftmax(reader) : this.#node(reader)
-        reader.finish()
-        this.#current = node.outputs[0]
-        if (elements(this.#builder.shape) > MAX_TENSOR_ELEMENTS) {
-          reader.fail(
-            `its output has ${elements(this.#builder.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`,
-          )
-        }
-      } else {
+      const name = node.inputs.find((input) => this.#hidden.has(input))
+      if (name === undefined) {
         this.#foldConstant(reader)
+        continue
+      }
+      const before = this.#hidden.get(name)!
+      this.#current = name
+      this.#x = before
+      if (node.op === 'Shape') {
+        reader.ignore('start', 'end')
+        const full = [this.#batch, ...before.shape]
+        this.#define(node, { shape: [full.length], data: Float64Array.from(full) })
+        continue
+      }
+      this.#softmaxed.has(name) ? this.#afterSoftmax(reader) : this.#node(reader)
+      reader.finish()
+      const [output] = node.outputs
+      this.#hidden.set(output, this.#x)
+      if (this.#softmaxed.has(name)) this.#softmaxed.add(output)
+      // Another name of the same value is as shared as the first.
+      if (this.#shared.has(name) && this.#x.from === before.from) this.#shared.add(output)
+      if (elements(this.#x.shape) > MAX_TENSOR_ELEMENTS) {
+        reader.fail(`its output has ${elements(this.#x.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`)
       }
     }
-    if (this.#current !== this.#graph.outputs[0]) {
+    const output = this.#hidden.get(this.#graph.outputs[0])
+    if (output === undefined) {
       throw new MinionnError(
         'BAD_MODEL',
-        `output "${this.#graph.outputs[0]}" is not at the end of a chain of operators from the input: the last of the chain is "${this.#current}"`,
+        `output "${this.#graph.outputs[0]}" does not depend on the input through operators of the graph`,
       )
     }
-    return this.#builder.finish()
+    return this.#builder.finish(output)
+  }
+
+  /** Whether nothing but the node under translation uses its hidden input. */
+  get #alone(): boolean {
+    return !this.#shared.has(this.#current)
   }
 
   /** Values that the output depends on. */
@@ -176,7 +200,8 @@ class Lowering {
       r.fail('it holds no tensor of numbers')
     }
     const inputs = node.inputs.filter((name) => name !== '').map((name) => this.#constants.get(name))
-    if (inputs.some((input) => input === undefined)) this.#branch(r)
+    const missing = node.inputs.find((name) => name !== '' && !this.#constants.has(name))
+    if (missing !== undefined) r.fail(`its input "${missing}" is neither a constant nor the output of an earlier node`)
     const tensors = inputs as Tensor[]
     switch (node.op) {
       case 'Identity':
@@ -202,12 +227,6 @@ class Lowering {
     }
   }
 
-  #branch(r: NodeReader): never {
-    r.fail(
-      `its inputs ${r.node.inputs.map((name) => `"${name}"`).join(', ')} are not the previous operator's output; only chains of operators are supported, no branches`,
-    )
-  }
-
   /** Input `at` must be the running value and all others constant. */
   #constant(r: NodeReader, at: number): Tensor {
     const name = r.node.inputs[at]
@@ -223,7 +242,7 @@ class Lowering {
   }
 
   #image(r: NodeReader): Image {
-    const { shape } = this.#builder
+    const { shape } = this.#x
     if (shape.length !== 3) r.fail(`its input has shape [N,${shape}]; images [N, channels, height, width] are expected`)
     return shape as unknown as Image
   }
@@ -238,7 +257,7 @@ class Lowering {
   #node(r: NodeReader): void {
     const { node } = r
     if (node.inputs[0] !== this.#current && !['Add', 'Mul', 'Sub'].includes(node.op)) {
-      r.fail("its first input is not the previous operator's output; only chains with constant weights are supported")
+      r.fail('its first input is constant and another one is hidden; only constant weights are supported')
     }
     const b = this.#builder
     switch (node.op) {
@@ -249,11 +268,13 @@ class Lowering {
         return
       case 'Relu':
         r.ignore('consumed_inputs')
-        return b.relu(node.name)
+        this.#x = b.relu(this.#x, node.name, this.#alone)
+        return
       case 'Pow': {
         const exponent = this.#constant(r, 1).data
         if (exponent.length !== 1 || exponent[0] !== 2) r.fail(`its exponent is [${exponent}]; only 2 is supported`)
-        return b.scalar(node.name, 'square')
+        this.#x = b.scalar(this.#x, node.name, 'square', this.#alone)
+        return
       }
       case 'LeakyRelu':
         return this.#scalar(r, [r.number('alpha', 0.01)])
@@ -261,7 +282,8 @@ class Lowering {
         const slopes = this.#constant(r, 1).data
         if (slopes.some((slope) => slope !== slopes[0]))
           r.fail('its slopes differ; only one for all elements is supported')
-        return b.scalar(node.name, { op: 'LeakyRelu', parameters: [slopes[0]] })
+        this.#x = b.scalar(this.#x, node.name, { op: 'LeakyRelu', parameters: [slopes[0]] }, this.#alone)
+        return
       }
       case 'Clip': {
         const [low, high] = [
@@ -297,8 +319,8 @@ class Lowering {
         return this.#gemm(r)
       case 'MatMul': {
         const weights = this.#constant(r, 1)
-        if (b.shape.length !== 1 || weights.shape.length !== 2) {
-          r.fail(`it multiplies [N,${b.shape}] with [${weights.shape}]; a flat input and a matrix are expected`)
+        if (this.#x.shape.length !== 1 || weights.shape.length !== 2) {
+          r.fail(`it multiplies [N,${this.#x.shape}] with [${weights.shape}]; a flat input and a matrix are expected`)
         }
         return this.#dense(r, weights, false, 1, undefined)
       }
@@ -312,38 +334,43 @@ class Lowering {
       case 'MaxPool': {
         r.ignore('storage_order')
         if (node.outputs.length > 1 && node.outputs[1]) r.fail('its second output (indices) is not supported')
-        return b.maxPool(node.name, this.#pool(r))
+        this.#x = b.maxPool(this.#x, node.name, this.#pool(r), this.#alone)
+        return
       }
       case 'AveragePool':
         return this.#averagePool(r)
       case 'GlobalAveragePool': {
         const input = this.#image(r)
         const size = [input[1], input[2]] as const
-        return b.meanPool(node.name, {
+        this.#x = b.meanPool(this.#x, node.name, {
           input,
           output: [input[0], 1, 1],
           kernel: size,
           strides: size,
           pads: [0, 0, 0, 0],
         })
+        return
       }
       case 'Flatten': {
         const axis = r.number('axis', 1)
-        const rank = b.shape.length + 1
+        const rank = this.#x.shape.length + 1
         if ((axis < 0 ? axis + rank : axis) !== 1)
           r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
-        return b.reshape([elements(b.shape)])
+        this.#x = b.reshape(this.#x, [elements(this.#x.shape)])
+        return
       }
       case 'Reshape':
         return this.#reshape(r)
       case 'Softmax':
       case 'LogSoftmax': {
         const axis = r.number('axis', this.#graph.opset >= 13 ? -1 : 1)
-        const rank = b.shape.length + 1
-        if ((axis < 0 ? axis + rank : axis) !== 1 || elements(b.shape) !== b.shape[0]) {
-          r.fail(`attribute axis is ${axis} on a value of shape [N,${b.shape}]; a softmax over the classes is expected`)
+        const rank = this.#x.shape.length + 1
+        if ((axis < 0 ? axis + rank : axis) !== 1 || elements(this.#x.shape) !== this.#x.shape[0]) {
+          r.fail(
+            `attribute axis is ${axis} on a value of shape [N,${this.#x.shape}]; a softmax over the classes is expected`,
+          )
         }
-        this.#softmaxed = true
+        this.#softmaxed.add(node.outputs[0])
         return
       }
       default:
@@ -357,7 +384,7 @@ class Lowering {
     const { op, name } = r.node
     if (!isScalarOp(op)) r.fail(`operator ${op} is no function of single elements`)
     r.ignore('consumed_inputs')
-    this.#builder.scalar(name, { op, parameters })
+    this.#x = this.#builder.scalar(this.#x, name, { op, parameters }, this.#alone)
   }
 
   /** A bound of Clip: an input since opset 11, an attribute before. */
@@ -399,7 +426,7 @@ class Lowering {
     const area = size[0] * size[1]
     const expanded = new Float64Array(outputSize(geometry))
     if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
-    this.#builder.linear(r.node.name, geometry, weights.data, expanded)
+    this.#x = this.#builder.linear(this.#x, r.node.name, geometry, weights.data, expanded)
   }
 
   /** Output size and pads of a sliding window: auto_pad, pads and ceil_mode as ONNX defines them. */
@@ -472,7 +499,7 @@ class Lowering {
         'its windows at the border average fewer elements than the others; use count_include_pad=1 or windows that tile the image',
       )
     }
-    this.#builder.meanPool(r.node.name, pool)
+    this.#x = this.#builder.meanPool(this.#x, r.node.name, pool)
   }
 
   #gemm(r: NodeReader): void {
@@ -482,8 +509,7 @@ class Lowering {
     if (r.number('transA', 0) !== 0) r.fail('attribute transA is 1: it would mix the batch; only 0 is supported')
     r.ignore('broadcast')
     // Old exports let Gemm flatten its input (ONNX before opset 13 asked for a matrix, exporters did not care).
-    if (this.#builder.shape.length !== 1)
-      r.fail(`its input has shape [N,${this.#builder.shape}]; a flat input is expected`)
+    if (this.#x.shape.length !== 1) r.fail(`its input has shape [N,${this.#x.shape}]; a flat input is expected`)
     const bias = this.#optional(r, 2)
     const scaled = bias === undefined ? undefined : bias.data.map((value) => value * beta)
     this.#dense(r, this.#constant(r, 1), transB, alpha, scaled)
@@ -492,8 +518,7 @@ class Lowering {
   #dense(r: NodeReader, weights: Tensor, transposed: boolean, alpha: number, bias: Float64Array | undefined): void {
     if (weights.shape.length !== 2) r.fail(`its weights have shape [${weights.shape}]; a matrix is expected`)
     const [outputs, inputs] = transposed ? weights.shape : [weights.shape[1], weights.shape[0]]
-    if (inputs !== this.#builder.shape[0])
-      r.fail(`its weights take ${inputs} inputs, but its input has ${this.#builder.shape[0]}`)
+    if (inputs !== this.#x.shape[0]) r.fail(`its weights take ${inputs} inputs, but its input has ${this.#x.shape[0]}`)
     if (inputs * outputs > MAX_WEIGHTS)
       r.fail(`it has ${inputs * outputs} weights; at most ${MAX_WEIGHTS} are supported`)
     const data = new Float64Array(inputs * outputs)
@@ -507,48 +532,61 @@ class Lowering {
     }
     const full = new Float64Array(outputs)
     if (bias !== undefined) for (let o = 0; o < outputs; o++) full[o] = bias[bias.length === 1 ? 0 : o]
-    this.#builder.linear(r.node.name, { kind: 'dense', inputs, outputs }, data, full)
+    this.#x = this.#builder.linear(this.#x, r.node.name, { kind: 'dense', inputs, outputs }, data, full)
   }
 
   #affine(r: NodeReader): void {
-    const { op, inputs } = r.node
+    const { op, inputs, name } = r.node
     const at = inputs[0] === this.#current ? 1 : 0
     if (at === 0 && op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
-    if (inputs[at] === this.#current) {
-      if (op === 'Mul') return this.#builder.scalar(r.node.name, 'square')
-      const size = elements(this.#builder.shape)
-      if (op === 'Add') {
-        return this.#builder.affine(r.node.name, new Float64Array(size).fill(2), new Float64Array(size))
-      }
-      r.fail('it combines a hidden value with itself, which leaves a constant; remove it from the model')
+    const size = elements(this.#x.shape)
+    const affine = (scale: Float64Array, shift: Float64Array) => {
+      this.#x = this.#builder.affine(this.#x, name, scale, shift)
     }
-    if (!this.#constants.has(inputs[at])) this.#branch(r)
+    const one = new Float64Array(size).fill(1)
+    const zero = new Float64Array(size)
+    if (inputs[at] === this.#current) {
+      if (op === 'Mul') this.#x = this.#builder.scalar(this.#x, name, 'square', this.#alone)
+      else if (op === 'Add') affine(one.fill(2), zero)
+      else r.fail('it combines a hidden value with itself, which leaves a constant; remove it from the model')
+      return
+    }
+    if (this.#hidden.has(inputs[at]))
+      return this.#twoHidden(r, this.#hidden.get(inputs[0])!, this.#hidden.get(inputs[1])!)
     const constant = this.#broadcast(r, this.#constant(r, at))
-    const one = new Float64Array(constant.length).fill(1)
-    const zero = new Float64Array(constant.length)
-    const { name } = r.node
-    if (op === 'Add') return this.#builder.affine(name, one, constant)
-    if (op === 'Mul') return this.#builder.affine(name, constant, zero)
+    if (op === 'Add') return affine(one, constant)
+    if (op === 'Mul') return affine(constant, zero)
+    if (op === 'Sub' && at === 0) return affine(one.fill(-1), constant)
     if (op === 'Sub') {
-      return at === 1
-        ? this.#builder.affine(
-            name,
-            one,
-            constant.map((v) => -v),
-          )
-        : this.#builder.affine(name, one.fill(-1), constant)
+      return affine(
+        one,
+        constant.map((v) => -v),
+      )
     }
     if (constant.some((v) => v === 0)) r.fail('it divides by zero')
-    this.#builder.affine(
-      name,
+    affine(
       constant.map((v) => 1 / v),
       zero,
     )
   }
 
+  /** A residual connection: the sum or difference of two hidden tensors. */
+  #twoHidden(r: NodeReader, a: Hidden, b: Hidden): void {
+    const { op, name, inputs } = r.node
+    r.ignore('broadcast', 'axis')
+    if (op !== 'Add' && op !== 'Sub') r.fail('it combines two hidden values; only their sum or difference is supported')
+    if (inputs.some((input) => this.#softmaxed.has(input))) {
+      r.fail('it follows a softmax; only the last softmax of a network is supported, because it is dropped')
+    }
+    if (a.shape.length !== b.shape.length || a.shape.some((dim, i) => dim !== b.shape[i])) {
+      r.fail(`its hidden inputs have shapes [N,${a.shape}] and [N,${b.shape}]; equal ones are expected`)
+    }
+    this.#x = this.#builder.add(a, b, name, op === 'Add' ? 1 : -1)
+  }
+
   /** A constant spread over the running value's shape, as ONNX broadcasts it (and as opset < 7 did, by axis). */
   #broadcast(r: NodeReader, constant: Tensor): Float64Array {
-    const shape = [1, ...this.#builder.shape]
+    const shape = [1, ...this.#x.shape]
     let dims = [...constant.shape]
     if (this.#graph.opset < 7 && r.number('broadcast', 0) === 1) {
       const axis = r.number('axis', shape.length - dims.length)
@@ -558,7 +596,7 @@ class Lowering {
     while (dims.length > 1 && dims.length > shape.length && dims[0] === 1) dims.shift()
     dims = [...Array(Math.max(0, shape.length - dims.length)).fill(1), ...dims]
     if (dims.length !== shape.length || dims.some((dim, i) => dim !== 1 && dim !== shape[i])) {
-      r.fail(`a constant of shape [${constant.shape}] does not broadcast to [N,${this.#builder.shape}]`)
+      r.fail(`a constant of shape [${constant.shape}] does not broadcast to [N,${this.#x.shape}]`)
     }
     const out = new Float64Array(elements(shape))
     const index = new Array<number>(shape.length).fill(0)
@@ -576,7 +614,7 @@ class Lowering {
     if (r.number('training_mode', 0) !== 0) r.fail('attribute training_mode is 1; export the model for inference')
     r.ignore('momentum', 'spatial', 'is_test', 'consumed_inputs')
     const [scale, shift, mean, variance] = [1, 2, 3, 4].map((at) => this.#constant(r, at).data)
-    const { shape } = this.#builder
+    const { shape } = this.#x
     const area = elements(shape) / shape[0]
     if (scale.length !== shape[0]) r.fail(`it has ${scale.length} channels, its input [N,${shape}] has ${shape[0]}`)
     const multiply = new Float64Array(elements(shape))
@@ -587,14 +625,14 @@ class Lowering {
       add[i] = shift[c] - mean[c] * multiply[i]
     }
     if (!multiply.every(Number.isFinite)) r.fail('its variance plus epsilon is not positive')
-    this.#builder.affine(r.node.name, multiply, add)
+    this.#x = this.#builder.affine(this.#x, r.node.name, multiply, add)
   }
 
   #reshape(r: NodeReader): void {
     r.ignore('allowzero', 'consumed_inputs')
     const target = r.has('shape') ? [...r.ints('shape', [])] : [...this.#constant(r, 1).data]
-    const total = this.#batch * elements(this.#builder.shape)
-    const current = [this.#batch, ...this.#builder.shape]
+    const total = this.#batch * elements(this.#x.shape)
+    const current = [this.#batch, ...this.#x.shape]
     const dims = target.map((dim, i) => (dim === 0 ? current[i] : dim))
     const known = dims.filter((dim) => dim !== -1).reduce((product, dim) => product * dim, 1)
     const free = dims.indexOf(-1)
@@ -603,7 +641,7 @@ class Lowering {
     if (elements(dims) !== total || dims.length < 2 || dims[0] !== this.#batch) {
       r.fail(`reshape of [${current}] to [${target}] does not keep the batch as the first dimension`)
     }
-    this.#builder.reshape(dims.slice(1))
+    this.#x = this.#builder.reshape(this.#x, dims.slice(1))
   }
 }
 

@@ -2,178 +2,188 @@
  * Builds a Network operator by operator and merges as it goes: an operator joins the linear layer under construction
  * wherever the algebra is exact, and otherwise closes it with an activation.
  */
-import {
-  type ConvGeometry,
-  convolutionTaps,
-  type DenseGeometry,
-  outputSize,
-  type PoolGeometry,
-} from '../ring/linear.js'
+import { type ConvGeometry, convolutionTaps, type DenseGeometry, type PoolGeometry } from '../ring/linear.js'
 import type { ScalarFunction } from './functions.js'
-import { elements, type Layer, type LinearLayer, type Network } from './layers.js'
+import {
+  type ActivationLayer,
+  elements,
+  type LinearLayer,
+  type Network,
+  type NetworkStage,
+  type Skip,
+} from './layers.js'
 
 interface OpenLinear {
-  names: string[]
+  readonly names: readonly string[]
   /** Mean pool before the weights. */
-  pre: PoolGeometry | undefined
+  readonly pre: PoolGeometry | undefined
   /** Element-wise map after `pre` that waits for weights to be folded into. */
-  pending: { scale: Float64Array; shift: Float64Array } | undefined
-  map: { geometry: ConvGeometry | DenseGeometry; weights: Float64Array; bias: Float64Array } | undefined
-  post: PoolGeometry | undefined
+  readonly pending: { readonly scale: Float64Array; readonly shift: Float64Array } | undefined
+  readonly map:
+    | { readonly geometry: ConvGeometry | DenseGeometry; readonly weights: Float64Array; readonly bias: Float64Array }
+    | undefined
+  readonly post: PoolGeometry | undefined
 }
 
-const open = (): OpenLinear => ({ names: [], pre: undefined, pending: undefined, map: undefined, post: undefined })
+/** A tensor of the graph under translation: a linear map, still open, of a value of the network, and values added to it. */
+export interface Tensor {
+  /** Without the batch. */
+  readonly shape: readonly number[]
+  readonly from: number
+  readonly linear: OpenLinear
+  readonly skips: readonly Skip[]
+}
+
+const NOTHING: OpenLinear = { names: [], pre: undefined, pending: undefined, map: undefined, post: undefined }
 
 export class NetworkBuilder {
   readonly #inputShape: readonly number[]
-  readonly #layers: Layer[] = []
-  #linear = open()
-  #shape: readonly number[]
+  readonly #stages: NetworkStage[] = []
 
   constructor(inputShape: readonly number[]) {
     this.#inputShape = inputShape
-    this.#shape = inputShape
   }
 
-  /** Shape of the running value, without the batch. */
-  get shape(): readonly number[] {
-    return this.#shape
+  get input(): Tensor {
+    return { shape: this.#inputShape, from: 0, linear: NOTHING, skips: [] }
   }
 
-  reshape(shape: readonly number[]): void {
-    this.#shape = shape
+  reshape(x: Tensor, shape: readonly number[]): Tensor {
+    return { ...x, shape }
   }
 
-  relu(name: string): void {
-    const last = this.#layers.at(-1)
-    if (this.#linearIsEmpty() && last?.kind === 'activation' && (last.fn === 'identity' || last.fn === 'relu')) {
-      // ReLU twice is ReLU.
-      this.#layers[this.#layers.length - 1] = { ...last, fn: 'relu' }
-      return
-    }
-    this.#close()
-    this.#layers.push({ kind: 'activation', name, pool: undefined, fn: 'relu' })
+  /** `alone`: nothing else uses x, so that it may become part of the result. */
+  relu(x: Tensor, name: string, alone = true): Tensor {
+    const last = this.#activationOf(x, alone)
+    // ReLU twice is ReLU.
+    if (last?.fn === 'identity' || last?.fn === 'relu') return this.#replace(x, { ...last, fn: 'relu' })
+    return this.#close(x, { kind: 'activation', name, pool: undefined, fn: 'relu' })
   }
 
   /** A function of each element. */
-  scalar(name: string, fn: 'square' | ScalarFunction): void {
-    const last = this.#layers.at(-1)
-    if (this.#linearIsEmpty() && last?.kind === 'activation' && last.fn === 'identity') {
-      this.#layers[this.#layers.length - 1] = { ...last, fn }
-      return
-    }
-    this.#close()
-    this.#layers.push({ kind: 'activation', name, pool: undefined, fn })
+  scalar(x: Tensor, name: string, fn: 'square' | ScalarFunction, alone = true): Tensor {
+    const last = this.#activationOf(x, alone)
+    if (last?.fn === 'identity') return this.#replace(x, { ...last, fn })
+    return this.#close(x, { kind: 'activation', name, pool: undefined, fn })
   }
 
-  maxPool(name: string, pool: PoolGeometry): void {
-    const last = this.#layers.at(-1)
-    const commutes = last?.kind === 'activation' && (last.fn === 'relu' || last.fn === 'identity')
-    if (this.#linearIsEmpty() && commutes && last.pool === undefined) {
-      // The largest and ReLU commute.
-      this.#layers[this.#layers.length - 1] = { ...last, name, pool }
-    } else {
-      this.#close()
-      this.#layers.push({ kind: 'activation', name, pool, fn: 'identity' })
-    }
-    this.#shape = pool.output
+  maxPool(x: Tensor, name: string, pool: PoolGeometry, alone = true): Tensor {
+    const last = this.#activationOf(x, alone)
+    const commutes = last?.fn === 'relu' || last?.fn === 'identity'
+    // The largest and ReLU commute.
+    if (commutes && last.pool === undefined) return { ...this.#replace(x, { ...last, name, pool }), shape: pool.output }
+    return { ...this.#close(x, { kind: 'activation', name, pool, fn: 'identity' }), shape: pool.output }
   }
 
-  meanPool(name: string, pool: PoolGeometry): void {
-    const l = this.#linear
+  meanPool(x: Tensor, name: string, pool: PoolGeometry): Tensor {
+    const l = x.linear
     // Means commute with maps that are the same at every position, as long as no window sees padding.
     const plain = pool.pads.every((pad) => pad === 0)
-    if (l.map !== undefined && l.post === undefined) {
-      l.post = pool
-    } else if (
-      l.map === undefined &&
-      l.pre === undefined &&
-      (l.pending === undefined || (plain && uniform(l.pending, pool)))
-    ) {
-      if (l.pending !== undefined) {
-        const [, height, width] = pool.input
-        const pick = (values: Float64Array) => expandChannels(values, height * width, pool.output[1] * pool.output[2])
-        l.pending = { scale: pick(l.pending.scale), shift: pick(l.pending.shift) }
-      }
-      l.pre = pool
-    } else {
-      this.#requantise(name)
-      this.#linear.pre = pool
+    const named = (linear: OpenLinear): Tensor => ({
+      ...x,
+      shape: pool.output,
+      linear: { ...linear, names: [...linear.names, name] },
+    })
+    if (x.skips.length === 0 && l.map !== undefined && l.post === undefined) return named({ ...l, post: pool })
+    const before = l.map === undefined && l.pre === undefined
+    if (x.skips.length === 0 && before && (l.pending === undefined || (plain && uniform(l.pending, pool)))) {
+      if (l.pending === undefined) return named({ ...l, pre: pool })
+      const [, height, width] = pool.input
+      const pick = (values: Float64Array) => expandChannels(values, height * width, pool.output[1] * pool.output[2])
+      return named({ ...l, pre: pool, pending: { scale: pick(l.pending.scale), shift: pick(l.pending.shift) } })
     }
-    this.#linear.names.push(name)
-    this.#shape = pool.output
+    return this.meanPool(this.#requantise(x, name), name, pool)
   }
 
   /** y = scale x + shift, element by element. */
-  affine(name: string, scale: Float64Array, shift: Float64Array): void {
-    const l = this.#linear
+  affine(x: Tensor, name: string, scale: Float64Array, shift: Float64Array): Tensor {
+    const l = x.linear
     const { map } = l
-    if (map === undefined) {
+    const named = (linear: OpenLinear): Tensor => ({ ...x, linear: { ...linear, names: [...linear.names, name] } })
+    if (x.skips.length === 0 && map === undefined) {
       const p = l.pending
-      l.pending =
+      const pending =
         p === undefined
           ? { scale, shift }
           : { scale: p.scale.map((v, i) => v * scale[i]), shift: p.shift.map((v, i) => v * scale[i] + shift[i]) }
-    } else if (l.post === undefined && rowScale(map.geometry, scale)) {
+      return named({ ...l, pending })
+    }
+    if (x.skips.length === 0 && map !== undefined && l.post === undefined && rowScale(map.geometry, scale)) {
       const perOutput = map.geometry.kind === 'dense' ? map.geometry.outputs : map.geometry.output[0]
       const perWeight = map.weights.length / perOutput
       const area = scale.length / perOutput
-      map.weights = map.weights.map((v, i) => v * scale[Math.floor(i / perWeight) * area])
-      map.bias = map.bias.map((v, i) => v * scale[i] + shift[i])
-    } else {
-      this.#requantise(name)
-      this.#linear.pending = { scale, shift }
+      const weights = map.weights.map((v, i) => v * scale[Math.floor(i / perWeight) * area])
+      const bias = map.bias.map((v, i) => v * scale[i] + shift[i])
+      return named({ ...l, map: { ...map, weights, bias } })
     }
-    this.#linear.names.push(name)
+    return this.affine(this.#requantise(x, name), name, scale, shift)
   }
 
-  linear(name: string, geometry: ConvGeometry | DenseGeometry, weights: Float64Array, bias: Float64Array): void {
-    const l = this.#linear
+  linear(
+    x: Tensor,
+    name: string,
+    geometry: ConvGeometry | DenseGeometry,
+    weights: Float64Array,
+    bias: Float64Array,
+  ): Tensor {
+    const l = x.linear
+    const shape = geometry.kind === 'conv' ? geometry.output : [geometry.outputs]
+    const again = () => this.linear(this.#requantise(x, name), name, geometry, weights, bias)
+    if (x.skips.length > 0) return again()
     if (l.map !== undefined) {
       const merged = l.post === undefined ? mergeDense(l.map, { geometry, weights, bias }) : undefined
-      if (merged !== undefined) {
-        l.map = merged
-        l.names.push(name)
-        this.#shape = [outputSize(geometry)]
-        return
-      }
-      this.#requantise(name)
+      if (merged === undefined) return again()
+      return { ...x, shape, linear: { ...l, map: merged, names: [...l.names, name] } }
     }
-    const { pending } = this.#linear
-    if (pending !== undefined && geometry.kind === 'conv') {
+    if (l.pending !== undefined && geometry.kind === 'conv') {
       // A scale that differs within a channel cannot enter a convolution's weights.
-      if (!uniformOver(pending.scale, geometry.input[1] * geometry.input[2])) this.#requantise(name)
+      if (!uniformOver(l.pending.scale, geometry.input[1] * geometry.input[2])) return again()
     }
-    const target = this.#linear
-    target.map = foldPending(geometry, weights, bias, target.pending)
-    target.pending = undefined
-    target.names.push(name)
-    this.#shape = geometry.kind === 'conv' ? geometry.output : [geometry.outputs]
+    const map = foldPending(geometry, weights, bias, l.pending)
+    return { ...x, shape, linear: { ...l, map, pending: undefined, names: [...l.names, name] } }
   }
 
-  finish(): Network {
-    this.#close()
-    return { inputShape: this.#inputShape, outputSize: elements(this.#shape), layers: this.#layers }
+  /** a + sign b, element by element. One of the two becomes a value of its own where neither is. */
+  add(a: Tensor, b: Tensor, name: string, sign: 1 | -1): Tensor {
+    if (isPlain(b)) return { ...a, skips: [...a.skips, { from: b.from, sign }] }
+    if (isPlain(a) && sign === 1) return { ...b, skips: [...b.skips, { from: a.from, sign }] }
+    return this.add(a, this.#requantise(b, name), name, sign)
   }
 
-  #linearIsEmpty(): boolean {
-    const { pre, pending, map } = this.#linear
-    return pre === undefined && pending === undefined && map === undefined
+  /** Closes with x as the output. */
+  finish(x: Tensor): Network {
+    this.#push(x, undefined)
+    return { inputShape: this.#inputShape, outputSize: elements(x.shape), stages: this.#stages }
+  }
+
+  /** The activation whose result x is, where it may still be changed. */
+  #activationOf(x: Tensor, alone: boolean): ActivationLayer | undefined {
+    return alone && isPlain(x) && x.from > 0 ? this.#stages[x.from - 1].activation : undefined
+  }
+
+  #replace(x: Tensor, activation: ActivationLayer): Tensor {
+    this.#stages[x.from - 1] = { ...this.#stages[x.from - 1], activation }
+    return x
   }
 
   /** Ends the linear layer with a garbled stage that only rescales: always possible, and exact up to its rounding. */
-  #requantise(name: string): void {
-    this.#close()
-    this.#layers.push({ kind: 'activation', name: `before ${name}`, pool: undefined, fn: 'identity' })
+  #requantise(x: Tensor, name: string): Tensor {
+    return this.#close(x, { kind: 'activation', name: `before ${name}`, pool: undefined, fn: 'identity' })
   }
 
-  #close(): void {
-    const l = this.#linear
-    if (l.map === undefined && l.pending !== undefined) {
+  #close(x: Tensor, activation: ActivationLayer): Tensor {
+    this.#push(x, activation)
+    return { shape: x.shape, from: this.#stages.length, linear: NOTHING, skips: [] }
+  }
+
+  #push(x: Tensor, activation: ActivationLayer | undefined): void {
+    const l = x.linear
+    let { map } = l
+    if (map === undefined && l.pending !== undefined) {
       // An element-wise map with nothing to fold into: a 1x1 convolution with a group per element or channel.
-      const [channels, height, width] = this.#shape.length === 3 ? this.#shape : [elements(this.#shape), 1, 1]
+      const [channels, height, width] = x.shape.length === 3 ? x.shape : [elements(x.shape), 1, 1]
       const perChannel = uniformOver(l.pending.scale, height * width)
-      const shape: [number, number, number] = perChannel ? [channels, height, width] : [elements(this.#shape), 1, 1]
+      const shape: [number, number, number] = perChannel ? [channels, height, width] : [elements(x.shape), 1, 1]
       const geometry: ConvGeometry = {
         kind: 'conv',
         input: shape,
@@ -185,22 +195,26 @@ export class NetworkBuilder {
         groups: shape[0],
       }
       const area = shape[1] * shape[2]
-      const weights = Float64Array.from({ length: shape[0] }, (_, c) => l.pending!.scale[c * area])
-      l.map = { geometry, weights, bias: l.pending.shift }
+      const { scale, shift } = l.pending
+      map = { geometry, weights: Float64Array.from({ length: shape[0] }, (_, c) => scale[c * area]), bias: shift }
     }
-    const size = l.pre === undefined ? elements(this.#shape) : elements(l.pre.output)
-    const layer: LinearLayer = {
+    const size = l.pre === undefined ? elements(x.shape) : elements(l.pre.output)
+    const linear: LinearLayer = {
       kind: 'linear',
       name: l.names.join(' + ') || 'identity',
       pre: l.pre,
-      geometry: l.map?.geometry ?? { kind: 'identity', size },
-      weights: l.map?.weights ?? new Float64Array(0),
-      bias: l.map?.bias ?? new Float64Array(size),
+      geometry: map?.geometry ?? { kind: 'identity', size },
+      weights: map?.weights ?? new Float64Array(0),
+      bias: map?.bias ?? new Float64Array(size),
       post: l.post,
     }
-    this.#layers.push(layer)
-    this.#linear = open()
+    this.#stages.push({ from: x.from, linear, skips: x.skips, activation })
   }
+}
+
+/** Whether a tensor is a value of the network as it is. */
+function isPlain({ linear, skips }: Tensor): boolean {
+  return skips.length === 0 && linear.pre === undefined && linear.pending === undefined && linear.map === undefined
 }
 
 function uniformOver(values: Float64Array, area: number): boolean {

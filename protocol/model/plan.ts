@@ -83,12 +83,31 @@ const activation = z.strictObject({
 })
 const stage = z.strictObject({
   name: z.string().max(1000),
-  /** k: shares of this stage's input and of W x + b live in Z_{2^k}. */
+  /** k: shares of y = post(W pre(x) + b) + skips live in Z_{2^k}. */
   ring,
+  /** x: the number of a value, 0 the input, i + 1 what stage i makes. */
+  from: z
+    .int()
+    .min(0)
+    .max(MAX_STAGES - 1),
   /** Sums of windows of the input before W, and of W x + b after it: public, applied to shares locally. */
   pre: pool.optional(),
   linear: geometry,
+  /** What an identity multiplies by; 1 for others. */
+  factor: int32.min(1),
   post: pool.optional(),
+  /** Values added to y, times a factor each: public, applied to shares locally. */
+  skips: z
+    .array(
+      z.strictObject({
+        from: z
+          .int()
+          .min(0)
+          .max(MAX_STAGES - 1),
+        factor: int32,
+      }),
+    )
+    .max(MAX_STAGES),
   /** The garbled stage behind; the last stage has none. */
   activation: activation.optional(),
 })
@@ -192,7 +211,7 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
     bits: a.bits,
     saturate: a.saturate,
     ringIn,
-    ringOut: plan.stages[i + 1].ring,
+    ringOut: valueRing(plan, i + 1),
     select: a.select,
   }
 }
@@ -227,6 +246,26 @@ export function needsTriples(s: Stage): boolean {
   return s.linear.kind !== 'identity'
 }
 
+/** Elements of value j: 0 is the input, i + 1 what stage i makes. */
+export function valueSize(plan: Plan, j: number): number {
+  return j === 0 ? elements(plan.input.shape) : stageSizes(plan.stages[j - 1]).instances
+}
+
+/** The ring that shares of value j live in: the widest of the stages that take it. */
+export function valueRing(plan: Plan, j: number): number {
+  let rings = ringsOfValues.get(plan)
+  if (rings === undefined) {
+    rings = plan.stages.map(() => 2)
+    for (const { ring, from, skips } of plan.stages) {
+      for (const value of [from, ...skips.map((skip) => skip.from)]) rings[value] = Math.max(rings[value], ring)
+    }
+    ringsOfValues.set(plan, rings)
+  }
+  return rings[j]
+}
+
+const ringsOfValues = new WeakMap<Plan, number[]>()
+
 /** The ring of the triples: the widest of the plan, since 2^k divides 2^K. */
 export function tripleRing(plan: Plan): number {
   return Math.max(...plan.stages.map((s) => s.ring))
@@ -259,12 +298,18 @@ function checkFunction({ activation: a }: Stage, i: number): void {
 }
 
 function checkPlan(plan: Plan): void {
-  let current = elements(plan.input.shape)
-  if (current > MAX_TENSOR_ELEMENTS) fail('the input is too large')
+  const values = [elements(plan.input.shape)]
+  if (values[0] > MAX_TENSOR_ELEMENTS) fail('the input is too large')
   if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31)
     fail('its input range is not valid')
   plan.stages.forEach((s, i) => {
     const sizes = stageSizes(s)
+    if ([s.from, ...s.skips.map((skip) => skip.from)].some((value) => value > i)) {
+      fail(`stage ${i} takes a value that is not there yet`)
+    }
+    if (s.skips.some((skip) => values[skip.from] !== sizes.output)) fail(`stage ${i} adds values of other sizes`)
+    if (s.linear.kind !== 'identity' && s.factor !== 1) fail(`stage ${i} multiplies what is not an identity`)
+    const current = values[s.from]
     if (s.pre !== undefined) checkPool(s.pre, current)
     if (sizes.input !== current) fail(`stage ${i} takes ${sizes.input} elements where ${current} come`)
     if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output)))
@@ -306,9 +351,10 @@ function checkPlan(plan: Plan): void {
         `stage ${i} needs ${transfers} oblivious transfers, ${inputs} a circuit; the limits are ${MAX_STAGE_TRANSFERS} and ${MAX_CIRCUIT_INPUTS}`,
       )
     }
-    current = last ? sizes.output : sizes.instances
+    values.push(last ? sizes.output : sizes.instances)
   })
-  if (plan.output.size !== current) fail(`it ends with ${current} values instead of ${plan.output.size}`)
+  const size = values[values.length - 1]
+  if (plan.output.size !== size) fail(`it ends with ${size} values instead of ${plan.output.size}`)
   try {
     checkCard(plan.card, plan.input.shape, plan.output.size)
   } catch (error) {

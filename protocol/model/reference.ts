@@ -13,11 +13,26 @@ export function roundingOffset(s: Stage): number {
   return s.activation !== undefined && s.activation.shift > 0 ? 2 ** (s.activation.shift - 1) : 0
 }
 
-/** post(W pre(x) + b) plus the rounding offset, mod 2^32. */
-export function stageLinear(s: Stage, secret: StageWeights, x: Uint32Array): Uint32Array {
+/** Adds the stage's skipped values, or shares of them, to y mod 2^32. */
+export function addSkips(s: Stage, values: readonly Uint32Array[], y: Uint32Array): Uint32Array {
+  for (const { from, factor } of s.skips) {
+    const value = values[from]
+    for (let i = 0; i < y.length; i++) y[i] += Math.imul(factor, value[i])
+  }
+  return y
+}
+
+/** The identity's factor times x mod 2^32. */
+export function multiplyFactor(s: Stage, x: Uint32Array): Uint32Array {
+  return s.factor === 1 ? x : x.map((v) => Math.imul(s.factor, v))
+}
+
+/** post(W pre(x) + b) plus skips plus the rounding offset, mod 2^32; `values` are those so far, or shares of them. */
+export function stageLinear(s: Stage, secret: StageWeights, values: readonly Uint32Array[]): Uint32Array {
+  const x = values[s.from]
   const pooled = s.pre === undefined ? x : sumPool(s.pre, x)
-  const mapped = addInto(applyLinear(s.linear, secret.weights, pooled), secret.bias)
-  const y = s.post === undefined ? mapped : sumPool(s.post, mapped)
+  const mapped = addInto(multiplyFactor(s, applyLinear(s.linear, secret.weights, pooled)), secret.bias)
+  const y = addSkips(s, values, s.post === undefined ? mapped : sumPool(s.post, mapped))
   const offset = roundingOffset(s)
   return offset === 0 ? y : y.map((v) => v + offset)
 }
@@ -42,10 +57,10 @@ export function quantiseInput(plan: Plan, values: ArrayLike<number>): Int32Array
 
 /** Outputs before any final softmax, as signed integers of scale plan.output.scale. */
 export function runReference(plan: Plan, secret: ModelWeights, input: Int32Array): Int32Array {
-  let x = Uint32Array.from(input)
+  const values = [Uint32Array.from(input)]
   for (let i = 0; ; i++) {
     const s = plan.stages[i]
-    const y = Int32Array.from(stageLinear(s, secret.stages[i], x))
+    const y = Int32Array.from(stageLinear(s, secret.stages[i], values))
     const limit = 2 ** (s.ring - 1)
     for (const v of y) {
       if (v < -limit || v >= limit) throw new Error(`stage ${i} ("${s.name}") left its ring of ${s.ring} bits`)
@@ -59,7 +74,7 @@ export function runReference(plan: Plan, secret: ModelWeights, input: Int32Array
       for (let w = 0; w < shape.window; w++) largest = Math.max(largest, y[inputs[n * shape.window + w]])
       next[n] = activate(largest, shape)
     }
-    x = next
+    values.push(next)
   }
 }
 

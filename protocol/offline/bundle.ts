@@ -4,7 +4,8 @@
  * For each stage j: the client holds r_j (from a seed) and v_j = W r_j - u_j, the host u_j (from a seed), so that
  * u_j + v_j = W r_j mod 2^k. MiniONN section 4.
  */
-import { needsTriples, type Plan, stageSizes } from '../model/plan.js'
+import { needsTriples, type Plan, stageSizes, valueRing, valueSize } from '../model/plan.js'
+import { addSkips, multiplyFactor } from '../model/reference.js'
 import { Prg, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { reduceInto, sumPool } from '../ring/linear.js'
@@ -23,17 +24,16 @@ export interface ServerBundle {
   readonly seed: Uint8Array
 }
 
-/** The client's mask of stage j's input, uniform mod 2^k. */
-export function inputMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array {
-  const s = plan.stages[j]
-  return new Prg(seed, j).ring(stageSizes(s).input, s.ring)
+/** The client's mask r of value j, uniform mod 2^k, k the value's ring. */
+export function valueMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array {
+  return new Prg(seed, j).ring(valueSize(plan, j), valueRing(plan, j))
 }
 
-/** What W is applied to of the client's mask: pre(r) mod 2^k. */
-export function mapMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array {
-  const s = plan.stages[j]
-  const r = inputMask(plan, seed, j)
-  return s.pre === undefined ? r : reduceInto(sumPool(s.pre, r), s.ring)
+/** What stage i's W is applied to of the client's mask: pre(r) mod 2^k. */
+export function mapMask(plan: Plan, seed: Uint8Array, i: number): Uint32Array {
+  const s = plan.stages[i]
+  const r = valueMask(plan, seed, s.from)
+  return reduceInto(s.pre === undefined ? r : sumPool(s.pre, r), s.ring)
 }
 
 /** u' of stage j, uniform mod 2^32: the host masks its response with it in the engine's ring, and its share is u = -u' mod 2^k. */
@@ -41,11 +41,14 @@ export function responseMask(plan: Plan, seed: Uint8Array, j: number): Uint32Arr
   return new Prg(seed, j).ring(stageSizes(plan.stages[j]).mapOutput, 32)
 }
 
-/** The client's share of stage j's y: post(v), or post(pre(r)) where W is the identity. */
-export function clientShare(plan: Plan, bundle: ClientBundle, j: number): Uint32Array {
-  const s = plan.stages[j]
-  const v = bundle.v[j] ?? mapMask(plan, bundle.seed, j)
-  return s.post === undefined ? v : reduceInto(sumPool(s.post, v), s.ring)
+/** The client's share of stage i's y: post(v), or post(factor pre(r)) where W is the identity, plus its shares of the skips. */
+export function clientShare(plan: Plan, bundle: ClientBundle, i: number): Uint32Array {
+  const s = plan.stages[i]
+  const v = bundle.v[i]?.slice() ?? multiplyFactor(s, mapMask(plan, bundle.seed, i))
+  const y = s.post === undefined ? v : sumPool(s.post, v)
+  const masks: Uint32Array[] = []
+  for (const { from } of s.skips) masks[from] ??= valueMask(plan, bundle.seed, from)
+  return reduceInto(addSkips(s, masks, y), s.ring)
 }
 
 /** Seed and packed v: what the client stores. */

@@ -17,16 +17,16 @@
  * The client burns its half of the bundle durably before it calls in here.
  */
 import { MinionnError } from '../errors.js'
-import { type Plan, stageSizes } from '../model/plan.js'
+import { type Plan, valueRing, valueSize } from '../model/plan.js'
 import { argmax, stageLinear } from '../model/reference.js'
 import type { HostedModel } from '../model/weights.js'
 import {
   BUNDLE_ID_BYTES,
   type ClientBundle,
   clientShare,
-  inputMask,
   responseMask,
   type ServerBundle,
+  valueMask,
 } from '../offline/bundle.js'
 import { inline, type Offload } from '../offload.js'
 import { randomSeed, SEED_BYTES } from '../random.js'
@@ -110,10 +110,10 @@ export async function inferAsClient(
   const seed = accept.hashSeed
   const stages = stagesOf(plan)
 
-  /** Sends a value less the mask of stage i's input. */
-  const sendMasked = async (value: Uint32Array, i: number) => {
-    const { ring } = plan.stages[i]
-    const masked = reduceInto(subtractInto(value, inputMask(plan, bundle.seed, i)), ring)
+  /** Sends value j, or the client's share of it, less its mask. */
+  const sendMasked = async (value: Uint32Array, j: number) => {
+    const ring = valueRing(plan, j)
+    const masked = reduceInto(subtractInto(value, valueMask(plan, bundle.seed, j)), ring)
     await frames.send(FrameType.masked, packBits(masked, ring))
   }
   await sendMasked(Uint32Array.from(input), 0)
@@ -186,17 +186,18 @@ export async function inferAsServer(
   const { plan } = model.published.manifest
   const stages = stagesOf(plan)
 
-  /** The client's share of stage i's input, less its mask. */
-  const receiveMasked = async (i: number) => {
-    const { ring } = plan.stages[i]
-    const size = stageSizes(plan.stages[i]).input
+  /** Value j less its mask, or the client's share of it less the mask. */
+  const receiveMasked = async (j: number) => {
+    const ring = valueRing(plan, j)
+    const size = valueSize(plan, j)
     return unpackBits(await frames.receive(FrameType.masked, packedBytes(size, ring)), size, ring)
   }
-  let share = await receiveMasked(0)
+  /** Values less their masks. */
+  const values = [await receiveMasked(0)]
   const zeroLabels = (i: number) => (i < stages.length ? new ZeroLabels(frames, ot.forward, stages[i]) : undefined)
   let zero = zeroLabels(0)
   for (let i = 0; i < plan.stages.length; i++) {
-    const y = serverShare(model, bundle, i, share)
+    const y = serverShare(model, bundle, i, values)
     const stage = stages[i]
     if (stage === undefined) {
       await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
@@ -218,7 +219,7 @@ export async function inferAsServer(
     if (selection !== undefined) {
       addInto(own, await receiveSelected(frames, selection.chosen, selection.permute, ring))
     }
-    share = reduceInto(addInto(own, await receiveMasked(i + 1)), ring)
+    values.push(reduceInto(addInto(own, await receiveMasked(i + 1)), ring))
   }
   if (sessions.size < MAX_IDLE_OT_SESSIONS) sessions.put(otSession, ot)
 }
@@ -229,11 +230,11 @@ function nextSessionId(): number {
   return sessionCounter
 }
 
-/** y_S = post(W pre(x - r) + b + u) plus the rounding offset, mod 2^k. */
-function serverShare(model: HostedModel, bundle: ServerBundle, i: number, share: Uint32Array): Uint32Array {
+/** y_S = post(W pre(x - r) + b + u) plus skips of masked values and the rounding offset, mod 2^k. */
+function serverShare(model: HostedModel, bundle: ServerBundle, i: number, values: readonly Uint32Array[]): Uint32Array {
   const { plan } = model.published.manifest
   const s = plan.stages[i]
-  const y = stageLinear(s, model.secret.stages[i], share)
+  const y = stageLinear(s, model.secret.stages[i], values)
   if (s.linear.kind !== 'identity') {
     // u = -u', and post is linear.
     const u = responseMask(plan, bundle.seed, i)

@@ -6,9 +6,9 @@ import { compileNetwork } from '../../protocol/model/compile.js'
 import { fitPieces } from '../../protocol/model/fit-pieces.js'
 import { runFloat } from '../../protocol/model/float.js'
 import { applyFunction, bentRange, type ScalarFunction, type ScalarOp } from '../../protocol/model/functions.js'
-import { NetworkBuilder } from '../../protocol/model/network-builder.js'
 import { openManifest } from '../../protocol/model/plan.js'
 import { quantiseInput, runReference } from '../../protocol/model/reference.js'
+import { Chain } from '../helpers/chain.js'
 import { TwoParties } from '../helpers/two-party.js'
 
 const PARAMETERS: Record<ScalarOp, number[]> = {
@@ -59,7 +59,7 @@ test('networks of every function: two parties equal the reference, which is clos
   const wave = (count: number, step: number) => Float64Array.from({ length: count }, (_, i) => Math.sin(i * step))
   for (const fn of ['square' as const, ...ALL]) {
     const what = typeof fn === 'string' ? fn : fn.op
-    const b = new NetworkBuilder([6])
+    const b = new Chain([6])
     b.linear('fc1', { kind: 'dense', inputs: 6, outputs: 24 }, wave(144, 1.3), wave(24, 0.7))
     b.scalar(what, fn)
     b.linear('fc2', { kind: 'dense', inputs: 24, outputs: 4 }, wave(96, 2.1), wave(4, 0.5))

@@ -5,8 +5,8 @@ import { maskConstants } from '../../protocol/homomorphic/seal-engine.js'
 import { useKernels } from '../../protocol/kernels/arena.js'
 import { checkCard } from '../../protocol/model/card.js'
 import { compileNetwork } from '../../protocol/model/compile.js'
-import { NetworkBuilder } from '../../protocol/model/network-builder.js'
 import { quantiseInput, runReference } from '../../protocol/model/reference.js'
+import { Chain } from '../helpers/chain.js'
 import { cross, fills } from '../helpers/cross-kernels.js'
 import { TwoParties } from '../helpers/two-party.js'
 import { scalarKernels } from '../twins/scalar-kernels.js'
@@ -270,7 +270,7 @@ test('the flooding mask is round(Q u / 2^k) + F - B modulo each prime, for every
 })
 
 test('the whole system runs on the twins, and the parties may differ', async () => {
-  const b = new NetworkBuilder([1, 6, 6])
+  const b = new Chain([1, 6, 6])
   const geometry = {
     kind: 'conv',
     input: [1, 6, 6],

@@ -5,9 +5,9 @@ import { MinionnError } from '../../protocol/errors.js'
 import { latticeEngine } from '../../protocol/homomorphic/lattice-engine.js'
 import { checkCard } from '../../protocol/model/card.js'
 import { compileNetwork } from '../../protocol/model/compile.js'
-import { NetworkBuilder } from '../../protocol/model/network-builder.js'
 import { quantiseInput, runReference } from '../../protocol/model/reference.js'
 import { Prg } from '../../protocol/random.js'
+import { Chain } from '../helpers/chain.js'
 import { TwoParties } from '../helpers/two-party.js'
 
 const prg = new Prg(new Uint8Array(16).fill(5))
@@ -15,7 +15,7 @@ const random = (count: number) => Float64Array.from(prg.ring(count, 24), (v) => 
 
 /** Two stages of which the first is large enough for a thread. */
 function wide() {
-  const b = new NetworkBuilder([1, 160, 160])
+  const b = new Chain([1, 160, 160])
   const geometry = {
     kind: 'conv',
     input: [1, 160, 160],

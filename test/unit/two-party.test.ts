@@ -5,7 +5,6 @@ import { checkCard } from '../../protocol/model/card.js'
 import { compileNetwork } from '../../protocol/model/compile.js'
 import type { Network } from '../../protocol/model/layers.js'
 import { lowerGraph } from '../../protocol/model/lower.js'
-import { NetworkBuilder } from '../../protocol/model/network-builder.js'
 import { parseOnnx } from '../../protocol/model/onnx.js'
 import { argmax, quantiseInput, runReference } from '../../protocol/model/reference.js'
 import { prepareCosts } from '../../protocol/offline/prepare.js'
@@ -13,6 +12,7 @@ import { stageBytes } from '../../protocol/online/garbled-stage.js'
 import { stagesOf } from '../../protocol/online/infer.js'
 import { Prg } from '../../protocol/random.js'
 import type { ConvGeometry, PoolGeometry } from '../../protocol/ring/linear.js'
+import { Chain } from '../helpers/chain.js'
 import { TwoParties } from '../helpers/two-party.js'
 
 const prg = new Prg(new Uint8Array(16).fill(3))
@@ -45,7 +45,7 @@ const pool = (input: [number, number, number], kernel: number, stride: number, p
 
 /** Every kind of stage: padded and overlapping max-pool, means before and after weights, folds, plain requantisation. */
 function everything(): Network {
-  const b = new NetworkBuilder([2, 9, 9])
+  const b = new Chain([2, 9, 9])
   b.affine('normalise', new Float64Array(162).fill(0.5), new Float64Array(162).fill(0.1))
   b.linear('conv', conv([2, 9, 9], 4, 3, 1), random(72), random(324))
   b.relu('relu')
@@ -93,9 +93,9 @@ for (const reveal of ['outputs', 'label'] as const) {
 }
 
 test('a network without activations, and one that is nothing but an activation', async () => {
-  const linear = new NetworkBuilder([5])
+  const linear = new Chain([5])
   linear.linear('fc', { kind: 'dense', inputs: 5, outputs: 3 }, random(15), random(3))
-  const bare = new NetworkBuilder([6])
+  const bare = new Chain([6])
   bare.relu('relu')
   for (const network of [linear.finish(), bare.finish()]) {
     const card = checkCard({ input: { kind: 'tensor', range: [-1, 1] } }, network.inputShape, network.outputSize)
