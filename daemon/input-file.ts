@@ -27,7 +27,7 @@ export async function readInputs(name: string, bytes: Uint8Array, plan: InputSha
   if (IMAGE.has(extension)) {
     if (plan.card.input.kind !== 'image')
       bad(name, `the model takes a tensor of shape [${plan.input.shape}], not an image`)
-    return [await readImage(name, bytes, plan.card.input)]
+    return [await readImage(name, bytes, plan.card.input, plan.input.shape)]
   }
   if (extension === '.npy') return rows(name, readNpy(name, bytes), plan)
   if (extension === '.json') return rows(name, readJson(name, bytes), plan)
@@ -62,7 +62,12 @@ function rows(name: string, { data, shape }: Values, plan: InputShape): Float64A
   return Array.from({ length: data.length / size }, (_, i) => data.slice(i * size, (i + 1) * size))
 }
 
-async function readImage(name: string, bytes: Uint8Array, input: ImageInput): Promise<Float64Array> {
+async function readImage(
+  name: string,
+  bytes: Uint8Array,
+  input: ImageInput,
+  shape: readonly number[],
+): Promise<Float64Array> {
   const [height, width] = input.size
   const channels = input.mode === 'rgb' ? 3 : 1
   const limit = 64 * 1024 * 1024
@@ -81,9 +86,11 @@ async function readImage(name: string, bytes: Uint8Array, input: ImageInput): Pr
   // A grey PNG for a colour model has one channel, the same in all three.
   const { mean, std } = normalisation(input)
   const area = width * height
+  // [height, width, channels], as Keras has it, or [channels, height, width].
+  const channelsLast = shape.length === 3 && shape[2] === channels && shape[0] === height
   return Float64Array.from({ length: channels * area }, (_, i) => {
-    const c = Math.floor(i / area)
-    const pixel = image.data[(i % area) * info.channels + (info.channels >= channels ? c : 0)]
+    const [c, place] = channelsLast ? [i % channels, Math.floor(i / channels)] : [Math.floor(i / area), i % area]
+    const pixel = image.data[place * info.channels + (info.channels >= channels ? c : 0)]
     return (pixel * input.scale - mean[c]) / std[c]
   })
 }

@@ -84,6 +84,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
 function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number]): string {
   const g = s.linear
   const parts: string[] = []
+  if (s.transpose !== undefined) parts.push(`transpose ${s.transpose.perm.join('')}`)
   if (s.pre !== undefined) parts.push(`sum ${s.pre.kernel.join('x')}`)
   if (g.kind === 'conv') {
     const extra = [

@@ -83,7 +83,9 @@ export function checkCard(raw: unknown, inputShape: readonly number[], outputs: 
 export function deriveCard(inputShape: readonly number[]): { card: Card; assumptions: string[] } {
   const [low, high] = DEFAULT_RANGE
   const span = `input values from ${low} to ${high}`
-  const [channels, height, width] = inputShape
+  // [channels, height, width], or [height, width, channels] as Keras has it.
+  const last = inputShape.length === 3 && inputShape[0] > 3 && inputShape[2] <= 3
+  const [channels, height, width] = last ? [inputShape[2], inputShape[0], inputShape[1]] : inputShape
   if (inputShape.length === 3 && (channels === 1 || channels === 3)) {
     const mode = channels === 1 ? 'grayscale' : 'rgb'
     return {

@@ -192,6 +192,7 @@ function stageOf({ from, linear, skips }: NetworkStage, q: QuantisedLinear, ring
     name: linear.name,
     ring,
     from,
+    transpose: linear.transpose,
     pre: linear.pre,
     linear: linear.geometry,
     factor: q.factor,

@@ -1,7 +1,7 @@
 /**
  * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
  */
-import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
+import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows, transpose } from '../ring/linear.js'
 import { applyFunction } from './functions.js'
 import type { ActivationLayer, LinearLayer, Network } from './layers.js'
 
@@ -54,7 +54,8 @@ function applyFloat(g: LinearGeometry, weights: Float64Array, x: Float64Array): 
 }
 
 function runLinear(layer: LinearLayer, x: Float64Array): Float64Array {
-  const pooled = layer.pre === undefined ? x : meanPool(layer.pre, x)
+  const ordered = layer.transpose === undefined ? x : transpose(layer.transpose, x)
+  const pooled = layer.pre === undefined ? ordered : meanPool(layer.pre, ordered)
   const y = applyFloat(layer.geometry, layer.weights, pooled).map((v, i) => v + layer.bias[i])
   return layer.post === undefined ? y : meanPool(layer.post, y)
 }

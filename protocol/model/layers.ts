@@ -2,14 +2,15 @@
  * The network between import and quantisation: stages of real-valued linear maps and activations, batch dimension dropped, batch
  * norms and divisors folded, neighbouring linear maps merged.
  */
-import type { LinearGeometry, PoolGeometry } from '../ring/linear.js'
+import type { LinearGeometry, PoolGeometry, Transposition } from '../ring/linear.js'
 import type { ScalarFunction } from './functions.js'
 
-/** y = post(W pre(x) + b), pools taking means. Pools are public maps on shares and cost nothing. */
+/** y = post(W pre(transposed x) + b), pools taking means. Pools and transpositions are public maps on shares and cost nothing. */
 export interface LinearLayer {
   readonly kind: 'linear'
   /** ONNX nodes it came from. */
   readonly name: string
+  readonly transpose: Transposition | undefined
   readonly pre: PoolGeometry | undefined
   readonly geometry: LinearGeometry
   /** Layout of ring/linear.ts. */

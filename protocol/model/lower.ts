@@ -11,6 +11,9 @@ import { elements, type Network } from './layers.js'
 import { type Tensor as Hidden, NetworkBuilder } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
 
+/** Operators that slide along a line as over an image of one row. */
+const LINE_OPS = new Set(['Conv', 'MaxPool', 'AveragePool', 'GlobalAveragePool'])
+
 type Image = readonly [number, number, number]
 
 /** A node under translation, with checked access to its attributes. */
@@ -35,10 +38,12 @@ class NodeReader {
   }
 
   pair(name: string, fallback: readonly [number, number]): readonly [number, number] {
-    const value = this.ints(name, fallback)
+    const given = this.ints(name, fallback)
+    // Along a line: an image of one row.
+    const value = given.length === 1 ? [1, ...given] : given
     if (value.length !== 2 || value.some((v) => v < 1)) {
       this.fail(
-        `attribute ${name} is [${value}]; two positive numbers are expected: only images of two dimensions are supported`,
+        `attribute ${name} is [${value}]; one or two positive numbers are expected: only lines and images are supported`,
       )
     }
     return [value[0], value[1]]
@@ -150,6 +155,11 @@ class Lowering {
       }
       this.#softmaxed.has(name) ? this.#afterSoftmax(reader) : this.#node(reader)
       reader.finish()
+      if (LINE_OPS.has(node.op) && before.shape.length === 2) {
+        // What was an image of one row is a line again.
+        const [channels, , length] = this.#x.shape
+        this.#x = this.#builder.reshape(this.#x, [channels, length])
+      }
       const [output] = node.outputs
       this.#hidden.set(output, this.#x)
       if (this.#softmaxed.has(name)) this.#softmaxed.add(output)
@@ -243,7 +253,12 @@ class Lowering {
 
   #image(r: NodeReader): Image {
     const { shape } = this.#x
-    if (shape.length !== 3) r.fail(`its input has shape [N,${shape}]; images [N, channels, height, width] are expected`)
+    if (shape.length === 2) return [shape[0], 1, shape[1]]
+    if (shape.length !== 3) {
+      r.fail(
+        `its input has shape [N,${shape}]; images [N, channels, height, width] or lines [N, channels, length] are expected`,
+      )
+    }
     return shape as unknown as Image
   }
 
@@ -361,6 +376,24 @@ class Lowering {
       }
       case 'Reshape':
         return this.#reshape(r)
+      case 'Transpose': {
+        const rank = this.#x.shape.length + 1
+        const perm = r.ints('perm', [...Array(rank).keys()].reverse())
+        if (perm.length !== rank || perm[0] !== 0 || ![...perm.keys()].every((d) => perm.includes(d))) {
+          r.fail(
+            `attribute perm is [${perm}] on a value of ${rank} dimensions; one that keeps the batch first is expected`,
+          )
+        }
+        this.#x = b.transpose(
+          this.#x,
+          node.name,
+          perm.slice(1).map((d) => d - 1),
+        )
+        return
+      }
+      case 'Squeeze':
+      case 'Unsqueeze':
+        return this.#squeeze(r)
       case 'Softmax':
       case 'LogSoftmax': {
         const axis = r.number('axis', this.#graph.opset >= 13 ? -1 : 1)
@@ -375,7 +408,7 @@ class Lowering {
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, squares (Mul(x, x), Pow 2), MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, squares (Mul(x, x), Pow 2), MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
   }
@@ -397,8 +430,12 @@ class Lowering {
     const input = this.#image(r)
     const weights = this.#constant(r, 1)
     const bias = this.#optional(r, 2)
-    if (weights.shape.length !== 4) r.fail(`its weights have shape [${weights.shape}]; four dimensions are expected`)
-    const [filters, perGroup, kh, kw] = weights.shape
+    const line = this.#x.shape.length === 2
+    if (weights.shape.length !== (line ? 3 : 4)) {
+      r.fail(`its weights have shape [${weights.shape}] for an input of shape [N,${this.#x.shape}]`)
+    }
+    const [filters, perGroup] = weights.shape
+    const [kh, kw] = line ? [1, weights.shape[2]] : weights.shape.slice(2)
     const groups = r.number('group', 1)
     const kernel = r.pair('kernel_shape', [kh, kw])
     if (kernel[0] !== kh || kernel[1] !== kw)
@@ -439,7 +476,8 @@ class Lowering {
     ceil: boolean,
   ): { pads: readonly [number, number, number, number]; size: readonly [number, number] } {
     const auto = r.string('auto_pad', 'NOTSET')
-    const given = r.ints('pads', [0, 0, 0, 0])
+    const listed = r.ints('pads', [0, 0, 0, 0])
+    const given = listed.length === 2 ? [0, listed[0], 0, listed[1]] : listed
     if (given.length !== 4 || given.some((pad) => pad < 0))
       r.fail(`attribute pads is [${given}]; four numbers of at least 0 are expected`)
     const pads: [number, number, number, number] = [given[0], given[1], given[2], given[3]]
@@ -626,6 +664,28 @@ class Lowering {
     }
     if (!multiply.every(Number.isFinite)) r.fail('its variance plus epsilon is not positive')
     this.#x = this.#builder.affine(this.#x, r.node.name, multiply, add)
+  }
+
+  #squeeze(r: NodeReader): void {
+    const { shape } = this.#x
+    const given = r.has('axes') ? r.ints('axes', []) : [...(this.#optional(r, 1)?.data ?? [])]
+    const remove = r.node.op === 'Squeeze'
+    const rank = shape.length + 1 + (remove ? 0 : given.length)
+    const axes = given.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, c) => a - c)
+    if (axes.length === 0 || axes.some((axis) => axis < 1 || axis >= rank)) {
+      r.fail(`its axes are [${given}] on a value of shape [N,${shape}]; axes behind the batch are expected`)
+    }
+    const dims = [this.#batch, ...shape]
+    if (remove) {
+      if (axes.some((axis) => dims[axis] !== 1)) r.fail(`its axes [${given}] of [N,${shape}] are not all of size 1`)
+      this.#x = this.#builder.reshape(
+        this.#x,
+        dims.filter((_, d) => d > 0 && !axes.includes(d)),
+      )
+      return
+    }
+    for (const axis of axes) dims.splice(axis, 0, 1)
+    this.#x = this.#builder.reshape(this.#x, dims.slice(1))
   }
 
   #reshape(r: NodeReader): void {

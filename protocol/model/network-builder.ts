@@ -2,7 +2,14 @@
  * Builds a Network operator by operator and merges as it goes: an operator joins the linear layer under construction
  * wherever the algebra is exact, and otherwise closes it with an activation.
  */
-import { type ConvGeometry, convolutionTaps, type DenseGeometry, type PoolGeometry } from '../ring/linear.js'
+import {
+  type ConvGeometry,
+  convolutionTaps,
+  type DenseGeometry,
+  type PoolGeometry,
+  type Transposition,
+  transposedOrder,
+} from '../ring/linear.js'
 import type { ScalarFunction } from './functions.js'
 import {
   type ActivationLayer,
@@ -15,6 +22,8 @@ import {
 
 interface OpenLinear {
   readonly names: readonly string[]
+  /** Before all else. */
+  readonly transpose: Transposition | undefined
   /** Mean pool before the weights. */
   readonly pre: PoolGeometry | undefined
   /** Element-wise map after `pre` that waits for weights to be folded into. */
@@ -32,9 +41,18 @@ export interface Tensor {
   readonly from: number
   readonly linear: OpenLinear
   readonly skips: readonly Skip[]
+  /** What is read is the linear map's result so transposed: element-wise operators need not care. */
+  readonly view: Transposition | undefined
 }
 
-const NOTHING: OpenLinear = { names: [], pre: undefined, pending: undefined, map: undefined, post: undefined }
+const NOTHING: OpenLinear = {
+  names: [],
+  transpose: undefined,
+  pre: undefined,
+  pending: undefined,
+  map: undefined,
+  post: undefined,
+}
 
 export class NetworkBuilder {
   readonly #inputShape: readonly number[]
@@ -45,11 +63,23 @@ export class NetworkBuilder {
   }
 
   get input(): Tensor {
-    return { shape: this.#inputShape, from: 0, linear: NOTHING, skips: [] }
+    return { shape: this.#inputShape, from: 0, linear: NOTHING, skips: [], view: undefined }
   }
 
   reshape(x: Tensor, shape: readonly number[]): Tensor {
     return { ...x, shape }
+  }
+
+  /** ONNX's Transpose, without the batch. */
+  transpose(x: Tensor, name: string, perm: readonly number[]): Tensor {
+    const shape = perm.map((d) => x.shape[d])
+    const { view } = x
+    if (view === undefined) return { ...x, shape, view: { shape: x.shape, perm } }
+    const seen = view.perm.map((d) => view.shape[d])
+    if (seen.join() !== x.shape.join()) return this.transpose(this.#settle(x, name), name, perm)
+    const both = perm.map((d) => view.perm[d])
+    const undone = both.every((d, i) => d === i)
+    return { ...x, shape, view: undone ? undefined : { shape: view.shape, perm: both } }
   }
 
   /** `alone`: nothing else uses x, so that it may become part of the result. */
@@ -68,6 +98,7 @@ export class NetworkBuilder {
   }
 
   maxPool(x: Tensor, name: string, pool: PoolGeometry, alone = true): Tensor {
+    if (x.view !== undefined) return this.maxPool(this.#settle(x, name), name, pool)
     const last = this.#activationOf(x, alone)
     const commutes = last?.fn === 'relu' || last?.fn === 'identity'
     // The largest and ReLU commute.
@@ -76,6 +107,7 @@ export class NetworkBuilder {
   }
 
   meanPool(x: Tensor, name: string, pool: PoolGeometry): Tensor {
+    if (x.view !== undefined) return this.meanPool(this.#settle(x, name), name, pool)
     const l = x.linear
     // Means commute with maps that are the same at every position, as long as no window sees padding.
     const plain = pool.pads.every((pad) => pad === 0)
@@ -97,6 +129,12 @@ export class NetworkBuilder {
 
   /** y = scale x + shift, element by element. */
   affine(x: Tensor, name: string, scale: Float64Array, shift: Float64Array): Tensor {
+    if (x.view !== undefined) {
+      const { view } = x
+      const inOrder = { ...x, shape: view.shape, view: undefined }
+      const mapped = this.affine(inOrder, name, untransposed(view, scale), untransposed(view, shift))
+      return { ...mapped, shape: x.shape, view }
+    }
     const l = x.linear
     const { map } = l
     const named = (linear: OpenLinear): Tensor => ({ ...x, linear: { ...linear, names: [...linear.names, name] } })
@@ -126,6 +164,16 @@ export class NetworkBuilder {
     weights: Float64Array,
     bias: Float64Array,
   ): Tensor {
+    if (x.view !== undefined) {
+      if (geometry.kind === 'conv') return this.linear(this.#settle(x, name), name, geometry, weights, bias)
+      const order = transposedOrder(x.view)
+      const columns = new Float64Array(weights.length)
+      weights.forEach((w, i) => {
+        const column = i % geometry.inputs
+        columns[i - column + order[column]] = w
+      })
+      return this.linear({ ...x, shape: x.view.shape, view: undefined }, name, geometry, columns, bias)
+    }
     const l = x.linear
     const shape = geometry.kind === 'conv' ? geometry.output : [geometry.outputs]
     const again = () => this.linear(this.#requantise(x, name), name, geometry, weights, bias)
@@ -145,6 +193,7 @@ export class NetworkBuilder {
 
   /** a + sign b, element by element. One of the two becomes a value of its own where neither is. */
   add(a: Tensor, b: Tensor, name: string, sign: 1 | -1): Tensor {
+    if (!sameView(a.view, b.view)) return this.add(this.#settle(a, name), this.#settle(b, name), name, sign)
     if (isPlain(b)) return { ...a, skips: [...a.skips, { from: b.from, sign }] }
     if (isPlain(a) && sign === 1) return { ...b, skips: [...b.skips, { from: a.from, sign }] }
     return this.add(a, this.#requantise(b, name), name, sign)
@@ -152,7 +201,7 @@ export class NetworkBuilder {
 
   /** Closes with x as the output. */
   finish(x: Tensor): Network {
-    this.#push(x, undefined)
+    this.#push(this.#settle(x, 'the output'), undefined)
     return { inputShape: this.#inputShape, outputSize: elements(x.shape), stages: this.#stages }
   }
 
@@ -166,6 +215,14 @@ export class NetworkBuilder {
     return x
   }
 
+  /** The same tensor without a view: a plain value's becomes part of the next linear map. */
+  #settle(x: Tensor, name: string): Tensor {
+    const { view } = x
+    if (view === undefined) return x
+    if (!isPlain(x)) return this.#settle(this.#requantise(x, name), name)
+    return { ...x, linear: { ...NOTHING, transpose: view }, view: undefined }
+  }
+
   /** Ends the linear layer with a garbled stage that only rescales: always possible, and exact up to its rounding. */
   #requantise(x: Tensor, name: string): Tensor {
     return this.#close(x, { kind: 'activation', name: `before ${name}`, pool: undefined, fn: 'identity' })
@@ -173,17 +230,19 @@ export class NetworkBuilder {
 
   #close(x: Tensor, activation: ActivationLayer): Tensor {
     this.#push(x, activation)
-    return { shape: x.shape, from: this.#stages.length, linear: NOTHING, skips: [] }
+    return { shape: x.shape, from: this.#stages.length, linear: NOTHING, skips: [], view: x.view }
   }
 
   #push(x: Tensor, activation: ActivationLayer | undefined): void {
     const l = x.linear
+    // The linear map's own shape, whatever is seen of it.
+    const own = x.view?.shape ?? x.shape
     let { map } = l
     if (map === undefined && l.pending !== undefined) {
       // An element-wise map with nothing to fold into: a 1x1 convolution with a group per element or channel.
-      const [channels, height, width] = x.shape.length === 3 ? x.shape : [elements(x.shape), 1, 1]
+      const [channels, height, width] = own.length === 3 ? own : [elements(own), 1, 1]
       const perChannel = uniformOver(l.pending.scale, height * width)
-      const shape: [number, number, number] = perChannel ? [channels, height, width] : [elements(x.shape), 1, 1]
+      const shape: [number, number, number] = perChannel ? [channels, height, width] : [elements(own), 1, 1]
       const geometry: ConvGeometry = {
         kind: 'conv',
         input: shape,
@@ -202,6 +261,7 @@ export class NetworkBuilder {
     const linear: LinearLayer = {
       kind: 'linear',
       name: l.names.join(' + ') || 'identity',
+      transpose: l.transpose,
       pre: l.pre,
       geometry: map?.geometry ?? { kind: 'identity', size },
       weights: map?.weights ?? new Float64Array(0),
@@ -214,7 +274,21 @@ export class NetworkBuilder {
 
 /** Whether a tensor is a value of the network as it is. */
 function isPlain({ linear, skips }: Tensor): boolean {
-  return skips.length === 0 && linear.pre === undefined && linear.pending === undefined && linear.map === undefined
+  const { transpose, pre, pending, map } = linear
+  return skips.length === 0 && [transpose, pre, pending, map].every((part) => part === undefined)
+}
+
+function sameView(a: Transposition | undefined, b: Transposition | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
+
+/** Values of the transposed tensor's elements in the order of the tensor. */
+function untransposed(view: Transposition, values: Float64Array): Float64Array {
+  const out = new Float64Array(values.length)
+  transposedOrder(view).forEach((at, n) => {
+    out[at] = values[n]
+  })
+  return out
 }
 
 function uniformOver(values: Float64Array, area: number): boolean {

@@ -18,7 +18,14 @@ import {
   MAX_WEIGHTS,
   MAX_WINDOW,
 } from '../limits.js'
-import { inputSize, outputSize, type PoolGeometry, poolWindows, weightCount } from '../ring/linear.js'
+import {
+  inputSize,
+  outputSize,
+  type PoolGeometry,
+  poolWindows,
+  type Transposition,
+  weightCount,
+} from '../ring/linear.js'
 import { cardSchema, checkCard } from './card.js'
 import { MAX_KNOTS } from './fit-pieces.js'
 import { elements } from './layers.js'
@@ -90,6 +97,10 @@ const stage = z.strictObject({
     .int()
     .min(0)
     .max(MAX_STAGES - 1),
+  /** x is transposed before all else: public, applied to shares locally. */
+  transpose: z
+    .strictObject({ shape: z.array(count).min(1).max(8).readonly(), perm: z.array(z.int().min(0)).max(8).readonly() })
+    .optional(),
   /** Sums of windows of the input before W, and of W x + b after it: public, applied to shares locally. */
   pre: pool.optional(),
   linear: geometry,
@@ -297,6 +308,11 @@ function checkFunction({ activation: a }: Stage, i: number): void {
   }
 }
 
+function checkTransposition({ shape, perm }: Transposition, expected: number): void {
+  if (elements(shape) !== expected) fail(`a transposition takes ${elements(shape)} elements where ${expected} come`)
+  if (perm.length !== shape.length || !shape.every((_, d) => perm.includes(d))) fail('a transposition is not one')
+}
+
 function checkPlan(plan: Plan): void {
   const values = [elements(plan.input.shape)]
   if (values[0] > MAX_TENSOR_ELEMENTS) fail('the input is too large')
@@ -310,6 +326,7 @@ function checkPlan(plan: Plan): void {
     if (s.skips.some((skip) => values[skip.from] !== sizes.output)) fail(`stage ${i} adds values of other sizes`)
     if (s.linear.kind !== 'identity' && s.factor !== 1) fail(`stage ${i} multiplies what is not an identity`)
     const current = values[s.from]
+    if (s.transpose !== undefined) checkTransposition(s.transpose, current)
     if (s.pre !== undefined) checkPool(s.pre, current)
     if (sizes.input !== current) fail(`stage ${i} takes ${sizes.input} elements where ${current} come`)
     if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output)))

@@ -4,7 +4,7 @@
  */
 import { activate } from '../circuits/activation.js'
 import { MinionnError } from '../errors.js'
-import { addInto, applyLinear, sumPool } from '../ring/linear.js'
+import { addInto, applyLinear, sumPool, transpose } from '../ring/linear.js'
 import { activationInputs, activationShape, type Plan, type Stage } from './plan.js'
 import type { ModelWeights, StageWeights } from './weights.js'
 
@@ -22,16 +22,21 @@ export function addSkips(s: Stage, values: readonly Uint32Array[], y: Uint32Arra
   return y
 }
 
+/** What a stage's W is applied to: pre of the transposed value, mod 2^32. */
+export function mapInput(s: Stage, x: Uint32Array): Uint32Array {
+  const ordered = s.transpose === undefined ? x : transpose(s.transpose, x)
+  return s.pre === undefined ? ordered : sumPool(s.pre, ordered)
+}
+
 /** The identity's factor times x mod 2^32. */
 export function multiplyFactor(s: Stage, x: Uint32Array): Uint32Array {
   return s.factor === 1 ? x : x.map((v) => Math.imul(s.factor, v))
 }
 
-/** post(W pre(x) + b) plus skips plus the rounding offset, mod 2^32; `values` are those so far, or shares of them. */
+/** post(W pre(transposed x) + b) plus skips plus the rounding offset, mod 2^32; `values` are those so far, or shares of them. */
 export function stageLinear(s: Stage, secret: StageWeights, values: readonly Uint32Array[]): Uint32Array {
-  const x = values[s.from]
-  const pooled = s.pre === undefined ? x : sumPool(s.pre, x)
-  const mapped = addInto(multiplyFactor(s, applyLinear(s.linear, secret.weights, pooled)), secret.bias)
+  const x = mapInput(s, values[s.from])
+  const mapped = addInto(multiplyFactor(s, applyLinear(s.linear, secret.weights, x)), secret.bias)
   const y = addSkips(s, values, s.post === undefined ? mapped : sumPool(s.post, mapped))
   const offset = roundingOffset(s)
   return offset === 0 ? y : y.map((v) => v + offset)

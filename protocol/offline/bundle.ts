@@ -5,7 +5,7 @@
  * u_j + v_j = W r_j mod 2^k. MiniONN section 4.
  */
 import { needsTriples, type Plan, stageSizes, valueRing, valueSize } from '../model/plan.js'
-import { addSkips, multiplyFactor } from '../model/reference.js'
+import { addSkips, mapInput, multiplyFactor } from '../model/reference.js'
 import { Prg, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { reduceInto, sumPool } from '../ring/linear.js'
@@ -29,11 +29,11 @@ export function valueMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array 
   return new Prg(seed, j).ring(valueSize(plan, j), valueRing(plan, j))
 }
 
-/** What stage i's W is applied to of the client's mask: pre(r) mod 2^k. */
+/** What stage i's W is applied to of the client's mask: pre(transposed r) mod 2^k. */
 export function mapMask(plan: Plan, seed: Uint8Array, i: number): Uint32Array {
   const s = plan.stages[i]
   const r = valueMask(plan, seed, s.from)
-  return reduceInto(s.pre === undefined ? r : sumPool(s.pre, r), s.ring)
+  return reduceInto(mapInput(s, r), s.ring)
 }
 
 /** u' of stage j, uniform mod 2^32: the host masks its response with it in the engine's ring, and its share is u = -u' mod 2^k. */

@@ -42,6 +42,39 @@ export interface PoolGeometry {
   readonly pads: readonly [number, number, number, number]
 }
 
+/** A tensor of `shape` with its dimensions in the order `perm`, as ONNX's Transpose. */
+export interface Transposition {
+  readonly shape: readonly number[]
+  readonly perm: readonly number[]
+}
+
+const orders = new WeakMap<Transposition, Int32Array>()
+
+/** For each element of the transposed tensor, row-major, its place in the tensor. */
+export function transposedOrder(t: Transposition): Int32Array {
+  const order = orders.get(t) ?? findOrder(t)
+  orders.set(t, order)
+  return order
+}
+
+function findOrder({ shape, perm }: Transposition): Int32Array {
+  const strides = shape.map((_, d) => shape.slice(d + 1).reduce((product, dim) => product * dim, 1))
+  const size = shape.reduce((product, dim) => product * dim, 1)
+  const out = new Int32Array(size)
+  const index = shape.map(() => 0)
+  for (let n = 0; n < size; n++) {
+    out[n] = perm.reduce((at, d, i) => at + index[i] * strides[d], 0)
+    for (let i = perm.length - 1; i >= 0 && ++index[i] === shape[perm[i]]; i--) index[i] = 0
+  }
+  return out
+}
+
+/** The transposed tensor. A public map: both parties apply it to their own share. */
+export function transpose<T extends Uint32Array | Float64Array>(t: Transposition, x: T): T {
+  const order = transposedOrder(t)
+  return x.map((_, n) => x[order[n]]) as T
+}
+
 export function inputSize(geometry: LinearGeometry): number {
   if (geometry.kind === 'conv') return geometry.input[0] * geometry.input[1] * geometry.input[2]
   return geometry.kind === 'dense' ? geometry.inputs : geometry.size
