@@ -18,7 +18,7 @@ import { calibrationInputs } from './calibration.js'
 import { type Card, inputRange, normalisation } from './card.js'
 import { type Fit, fitPieces } from './fit-pieces.js'
 import { runFloat } from './float.js'
-import { applyFunction, bentRange, type ScalarFunction } from './functions.js'
+import { bentRange, type ScalarFunction } from './functions.js'
 import { type ActivationLayer, elements, type LinearLayer, type Network, type NetworkStage } from './layers.js'
 import { type Plan, publish, type Stage, tripleRing } from './plan.js'
 import { roundingOffset } from './reference.js'
@@ -29,7 +29,7 @@ export interface Precision {
   readonly weightBits: number
   /** Bits that the largest calibrated activation keeps. */
   readonly activationBits: number
-  /** Largest error of an activation that linear pieces approximate, relative to its largest value where that exceeds 1. */
+  /** Largest error of an activation that linear pieces approximate, times the root of its largest value where that exceeds 1. */
   readonly tolerance: number
 }
 
@@ -416,8 +416,8 @@ function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Way {
   const kept = keep(range, Math.min(activationBits + (bent.flat ? 0 : HEADROOM_BITS), MAX_FUNCTION_BITS))
   const scaleIn = q.scale / 2 ** shift
   const { low, high } = kept.range
-  const largest = Math.max(...[low, high, 0].map((v) => Math.abs(applyFunction(fn, v / scaleIn))), tolerance)
-  const allowed = tolerance * Math.max(1, largest)
+  const largest = Math.max(...[low, high, 0].map((v) => Math.abs(fn.apply(v / scaleIn))), tolerance)
+  const allowed = tolerance * Math.sqrt(Math.max(1, largest))
   // Slopes are integers: the finer the value's scale, the closer they come.
   let scale = 0
   let fit: Fit | undefined

@@ -3,7 +3,7 @@
  * linear in pieces keep their own knots; of others each piece is the longest chord that stays within the error.
  */
 import { evaluatePieces, type Pieces } from '../circuits/pieces.js'
-import { applyFunction, bends, type ScalarFunction } from './functions.js'
+import type { ScalarFunction } from './functions.js'
 
 /** Knots of one function at most. */
 export const MAX_KNOTS = 30
@@ -27,13 +27,9 @@ export function fitPieces(
   tolerance: number,
   maxKnots = MAX_KNOTS,
 ): Fit {
-  const targets = Float64Array.from(
-    { length: high - low + 1 },
-    (_, i) => applyFunction(f, (low + i) / scaleIn) * scaleOut,
-  )
-  const own = bends(f)
-  let knots = own?.map((x) => Math.round(x * scaleIn)).filter((knot) => knot > low && knot < high)
-  for (let allowed = tolerance * scaleOut; knots === undefined; allowed *= 1.2) {
+  const targets = Float64Array.from({ length: high - low + 1 }, (_, i) => f.apply((low + i) / scaleIn) * scaleOut)
+  let knots = f.bends?.map((x) => Math.round(x * scaleIn)).filter((knot) => knot > low && knot < high)
+  for (let allowed = tolerance * scaleOut; knots === undefined; allowed *= 1.5) {
     const chords = longestChords(targets, allowed, maxKnots)
     knots = chords?.map((i) => low + i)
   }

@@ -2,7 +2,6 @@
  * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
  */
 import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows, transpose } from '../ring/linear.js'
-import { applyFunction } from './functions.js'
 import type { ActivationLayer, LinearLayer, Network } from './layers.js'
 
 function meanPool(g: PoolGeometry, x: Float64Array): Float64Array {
@@ -65,7 +64,7 @@ function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
   const { fn } = layer
   if (fn === 'identity') return pooled
   if (fn === 'relu') return pooled.map((v) => Math.max(v, 0))
-  return fn === 'square' ? pooled.map((v) => v * v) : pooled.map((v) => applyFunction(fn, v))
+  return fn === 'square' ? pooled.map((v) => v * v) : pooled.map((v) => fn.apply(v))
 }
 
 /** The network's outputs before any final softmax. `watch` sees each stage's value before its activation and after it. */

@@ -3,8 +3,11 @@
  * straight line. circuits/pieces.ts approximates them.
  */
 export interface ScalarFunction {
-  readonly op: ScalarOp
-  readonly parameters: readonly number[]
+  /** ONNX's operator, or those it is made of. */
+  readonly op: string
+  readonly apply: (x: number) => number
+  /** Where a function that is linear in pieces bends; undefined for others. */
+  readonly bends?: readonly number[]
 }
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x))
@@ -38,18 +41,19 @@ const FUNCTIONS = {
   Selu: (x: number, [alpha, gamma]: readonly number[]) => gamma * (x < 0 ? alpha * Math.expm1(x) : x),
   Gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
   Mish: (x: number) => x * Math.tanh(softplus(x)),
+  Erf: (x: number) => erf(x),
+  Pow: (x: number, [exponent]: readonly number[]) => x ** exponent,
 } as const
 
 export type ScalarOp = keyof typeof FUNCTIONS
 
-/** f(x). */
-export function applyFunction({ op, parameters }: ScalarFunction, x: number): number {
-  return FUNCTIONS[op](x, parameters)
+/** The function of an ONNX operator with these parameters. */
+export function scalarFunction(op: ScalarOp, parameters: readonly number[]): ScalarFunction {
+  return { op, apply: (x) => FUNCTIONS[op](x, parameters), bends: bends(op, parameters) }
 }
 
 /** Where a function that is linear in pieces bends; undefined for others. */
-export function bends({ op, parameters }: ScalarFunction): number[] | undefined {
-  const [a, b] = parameters
+function bends(op: ScalarOp, [a, b]: readonly number[]): readonly number[] | undefined {
   if (op === 'Clip') return [a, b].filter(Number.isFinite)
   if (op === 'HardSigmoid') return a === 0 ? [] : [-b / a, (1 - b) / a].sort((x, y) => x - y)
   return op === 'LeakyRelu' || op === 'Abs' ? [0] : undefined
@@ -67,7 +71,7 @@ const WIDEST = 64
  * clamped to it where the line is flat. `flat` tells whether both are.
  */
 export function bentRange(f: ScalarFunction, tolerance: number): { range: number; flat: boolean } {
-  const at = (x: number) => applyFunction(f, x)
+  const at = f.apply
   const steps = 4096
   const ends = [at(-WIDEST), at(WIDEST)]
   const slopes = [at(-WIDEST + 1) - ends[0], ends[1] - at(WIDEST - 1)]

@@ -6,7 +6,7 @@
 import { MinionnError } from '../errors.js'
 import { MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
 import { type ConvGeometry, outputSize, type PoolGeometry, weightCount } from '../ring/linear.js'
-import { isScalarOp } from './functions.js'
+import { isScalarOp, type ScalarFunction, scalarFunction } from './functions.js'
 import { elements, type Network } from './layers.js'
 import { type Tensor as Hidden, NetworkBuilder } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
@@ -87,10 +87,13 @@ class Lowering {
   #batch: number
   /** What depends on the input, by name. */
   readonly #hidden = new Map<string, Hidden>()
+  /** Tensors that are a function of each element of another one, the last that is not: activations that exporters spell out. */
+  readonly #functions = new Map<string, { readonly base: string; readonly fn: ScalarFunction }>()
   /** Names, or other names of one tensor, that several nodes use. */
   readonly #shared = new Set<string>()
   /** The hidden input of the node under translation: its name, and the tensor on its way to the node's output. */
   #current: string
+  #output = ''
   #x: Hidden
   readonly #softmaxed = new Set<string>()
 
@@ -146,6 +149,7 @@ class Lowering {
       }
       const before = this.#hidden.get(name)!
       this.#current = name
+      this.#output = node.outputs[0]
       this.#x = before
       if (node.op === 'Shape') {
         reader.ignore('start', 'end')
@@ -287,7 +291,13 @@ class Lowering {
         return
       case 'Pow': {
         const exponent = this.#constant(r, 1).data
-        if (exponent.length !== 1 || exponent[0] !== 2) r.fail(`its exponent is [${exponent}]; only 2 is supported`)
+        if (exponent.length !== 1 || !Number.isInteger(exponent[0]) || exponent[0] < 1 || exponent[0] > 8) {
+          r.fail(`its exponent is [${exponent}]; one whole number from 1 to 8 is supported`)
+        }
+        if (exponent[0] !== 2 || this.#functions.has(this.#current)) {
+          return this.#apply(node.name, scalarFunction('Pow', [exponent[0]]))
+        }
+        this.#note({ op: 'Pow', apply: (x) => x * x })
         this.#x = b.scalar(this.#x, node.name, 'square', this.#alone)
         return
       }
@@ -297,8 +307,7 @@ class Lowering {
         const slopes = this.#constant(r, 1).data
         if (slopes.some((slope) => slope !== slopes[0]))
           r.fail('its slopes differ; only one for all elements is supported')
-        this.#x = b.scalar(this.#x, node.name, { op: 'LeakyRelu', parameters: [slopes[0]] }, this.#alone)
-        return
+        return this.#apply(node.name, scalarFunction('LeakyRelu', [slopes[0]]))
       }
       case 'Clip': {
         const [low, high] = [
@@ -326,6 +335,7 @@ class Lowering {
       case 'Softplus':
       case 'Softsign':
       case 'Mish':
+      case 'Erf':
         r.ignore('consumed_inputs')
         return this.#scalar(r, [])
       case 'Conv':
@@ -364,6 +374,28 @@ class Lowering {
           strides: size,
           pads: [0, 0, 0, 0],
         })
+        return
+      }
+      case 'ReduceMean': {
+        const input = this.#image(r)
+        const axes = r.has('axes') ? r.ints('axes', []) : [...(this.#optional(r, 1)?.data ?? [])]
+        const rank = this.#x.shape.length + 1
+        const behind = axes.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, c) => a - c)
+        if (behind.join() !== Array.from({ length: rank - 2 }, (_, d) => d + 2).join()) {
+          r.fail(`it takes means over the axes [${axes}]; only those over whole images are supported`)
+        }
+        const keep = r.number('keepdims', 1) === 1
+        r.ignore('noop_with_empty_axes')
+        const size = [input[1], input[2]] as const
+        const [channels] = input
+        this.#x = b.meanPool(this.#x, node.name, {
+          input,
+          output: [channels, 1, 1],
+          kernel: size,
+          strides: size,
+          pads: [0, 0, 0, 0],
+        })
+        this.#x = b.reshape(this.#x, keep ? [channels, ...Array(rank - 2).fill(1)] : [channels])
         return
       }
       case 'Flatten': {
@@ -408,16 +440,33 @@ class Lowering {
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, squares (Mul(x, x), Pow 2), MaxPool, AveragePool, GlobalAveragePool, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean over images, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
+  }
+
+  /** The node under translation as a function of the elements of the first tensor that is not such a function. */
+  #note(fn: ScalarFunction): ScalarFunction {
+    const inner = this.#functions.get(this.#current)
+    const whole =
+      inner === undefined ? fn : { op: `${inner.fn.op}, ${fn.op}`, apply: (x: number) => fn.apply(inner.fn.apply(x)) }
+    this.#functions.set(this.#output, { base: inner?.base ?? this.#current, fn: whole })
+    return whole
+  }
+
+  /** The running value becomes f of its elements; behind another such function, of that one's input. */
+  #apply(name: string, fn: ScalarFunction): void {
+    const inner = this.#functions.get(this.#current)
+    const whole = this.#note(fn)
+    if (inner === undefined) this.#x = this.#builder.scalar(this.#x, name, fn, this.#alone)
+    else this.#x = this.#builder.scalar(this.#hidden.get(inner.base)!, name, whole, false)
   }
 
   #scalar(r: NodeReader, parameters: number[]): void {
     const { op, name } = r.node
     if (!isScalarOp(op)) r.fail(`operator ${op} is no function of single elements`)
     r.ignore('consumed_inputs')
-    this.#x = this.#builder.scalar(this.#x, name, { op, parameters }, this.#alone)
+    this.#apply(name, scalarFunction(op, parameters))
   }
 
   /** A bound of Clip: an input since opset 11, an attribute before. */
@@ -576,16 +625,22 @@ class Lowering {
   #affine(r: NodeReader): void {
     const { op, inputs, name } = r.node
     const at = inputs[0] === this.#current ? 1 : 0
-    if (at === 0 && op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
+    if (at === 0 && op === 'Div' && !this.#hidden.has(inputs[0]))
+      r.fail('it divides by a hidden value; only division by constants is supported')
     const size = elements(this.#x.shape)
     const affine = (scale: Float64Array, shift: Float64Array) => {
+      const [a, b] = [scale[0], shift[0]]
+      if (scale.every((v) => v === a) && shift.every((v) => v === b)) this.#note({ op, apply: (x) => a * x + b })
       this.#x = this.#builder.affine(this.#x, name, scale, shift)
     }
     const one = new Float64Array(size).fill(1)
     const zero = new Float64Array(size)
     if (inputs[at] === this.#current) {
-      if (op === 'Mul') this.#x = this.#builder.scalar(this.#x, name, 'square', this.#alone)
-      else if (op === 'Add') affine(one.fill(2), zero)
+      if (op === 'Mul' && this.#functions.has(this.#current)) this.#apply(name, { op, apply: (x) => x * x })
+      else if (op === 'Mul') {
+        this.#note({ op, apply: (x) => x * x })
+        this.#x = this.#builder.scalar(this.#x, name, 'square', this.#alone)
+      } else if (op === 'Add') affine(one.fill(2), zero)
       else r.fail('it combines a hidden value with itself, which leaves a constant; remove it from the model')
       return
     }
@@ -608,10 +663,31 @@ class Lowering {
     )
   }
 
+  /** Two functions of the same tensor's elements are one: so exporters write SiLU, GELU, Mish, HardSwish. */
+  #combine(r: NodeReader): boolean {
+    const { op, name, inputs } = r.node
+    const [a, b] = inputs.map((input) => {
+      return this.#functions.get(input) ?? { base: input, fn: { op: '', apply: (x: number) => x } }
+    })
+    if (a.base !== b.base) return false
+    const combined: Record<string, (x: number, y: number) => number> = {
+      Add: (x, y) => x + y,
+      Sub: (x, y) => x - y,
+      Mul: (x, y) => x * y,
+      Div: (x, y) => x / y,
+    }
+    const ops = [...new Set([a.fn.op, b.fn.op, op].filter((part) => part !== ''))].join(', ')
+    const fn: ScalarFunction = { op: ops, apply: (x) => combined[op](a.fn.apply(x), b.fn.apply(x)) }
+    this.#functions.set(this.#output, { base: a.base, fn })
+    this.#x = this.#builder.scalar(this.#hidden.get(a.base)!, name, fn, false)
+    return true
+  }
+
   /** A residual connection: the sum or difference of two hidden tensors. */
   #twoHidden(r: NodeReader, a: Hidden, b: Hidden): void {
     const { op, name, inputs } = r.node
     r.ignore('broadcast', 'axis')
+    if (this.#combine(r)) return
     if (op !== 'Add' && op !== 'Sub') r.fail('it combines two hidden values; only their sum or difference is supported')
     if (inputs.some((input) => this.#softmaxed.has(input))) {
       r.fail('it follows a softmax; only the last softmax of a network is supported, because it is dropped')

@@ -94,6 +94,7 @@ export class NetworkBuilder {
   scalar(x: Tensor, name: string, fn: 'square' | ScalarFunction, alone = true): Tensor {
     const last = this.#activationOf(x, alone)
     if (last?.fn === 'identity') return this.#replace(x, { ...last, fn })
+    if (last?.fn === 'relu' && typeof fn === 'object') return this.#replace(x, { ...last, fn: behindRelu(fn) })
     return this.#close(x, { kind: 'activation', name, pool: undefined, fn })
   }
 
@@ -202,7 +203,7 @@ export class NetworkBuilder {
   /** Closes with x as the output. */
   finish(x: Tensor): Network {
     this.#push(this.#settle(x, 'the output'), undefined)
-    return { inputShape: this.#inputShape, outputSize: elements(x.shape), stages: this.#stages }
+    return { inputShape: this.#inputShape, outputSize: elements(x.shape), stages: withoutUnused(this.#stages) }
   }
 
   /** The activation whose result x is, where it may still be changed. */
@@ -270,6 +271,31 @@ export class NetworkBuilder {
     }
     this.#stages.push({ from: x.from, linear, skips: x.skips, activation })
   }
+}
+
+/** f of the ReLU: so PyTorch writes ReLU6. */
+function behindRelu({ op, apply, bends }: ScalarFunction): ScalarFunction {
+  const own = bends && [0, ...bends.filter((x) => x > 0)]
+  return { op: `Relu, ${op}`, apply: (x) => apply(Math.max(x, 0)), bends: own }
+}
+
+/** The stages that the last one needs, renumbered. */
+function withoutUnused(stages: readonly NetworkStage[]): NetworkStage[] {
+  const used = new Set([stages.length])
+  for (let i = stages.length - 1; i >= 0; i--) {
+    if (used.has(i + 1))
+      for (const value of [stages[i].from, ...stages[i].skips.map((skip) => skip.from)]) used.add(value)
+  }
+  const numbers = new Map([[0, 0]])
+  const kept = stages.filter((_, i) => used.has(i + 1))
+  stages.forEach((stage, i) => {
+    if (used.has(i + 1)) numbers.set(i + 1, kept.indexOf(stage) + 1)
+  })
+  return kept.map((stage) => ({
+    ...stage,
+    from: numbers.get(stage.from)!,
+    skips: stage.skips.map((skip) => ({ ...skip, from: numbers.get(skip.from)! })),
+  }))
 }
 
 /** Whether a tensor is a value of the network as it is. */
