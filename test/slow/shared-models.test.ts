@@ -111,6 +111,12 @@ describe('networks of ../shared', { skip }, () => {
     }
   })
 
+  test("SecureML's and CryptoNets' networks: the samples and 20 digits", async () => {
+    for (const onnx of ['mnist_secure_ml.onnx', 'mnist_cryptonets.onnx']) {
+      await check(onnx, MNIST_CARD, [...samples('mnist_'), digits(20, 0, 1)], fromName)
+    }
+  })
+
   test('cifar10_minionn: every sample', async () => {
     const wrong = 'label3_cat'
     await check('cifar10_minionn.onnx', CIFAR10_CARD, samples('cifar10_'), (file) =>
