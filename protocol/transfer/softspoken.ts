@@ -20,8 +20,11 @@ export const KAPPA = 128
 const BLOCKS = KAPPA / FIELD_BITS
 const LEAVES = 1 << FIELD_BITS
 
-/** Transfers extended at once: the fixed cost of a batch is spread, and a correction frame is 512 KiB. */
-export const OT_BATCH = 1 << 17
+/**
+ * Transfers extended at once: the fixed cost of a batch is spread, and a correction frame is about 512 KiB. Streams and rows lie this
+ * many bits apart, and 64 bytes more than a power of two keep them out of the same lines of the cache.
+ */
+export const OT_BATCH = (1 << 17) + 512
 
 /** Bytes of the correction of a batch of `count` transfers (a multiple of 128). */
 export function correctionBytes(count: number): number {

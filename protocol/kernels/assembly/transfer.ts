@@ -64,10 +64,10 @@ export function xorMasked(target: usize, source: usize, mask: i32, bytes: usize)
  */
 export function transpose128(rows: usize, out: usize, count: usize): void {
   const row = count >> 3
-  for (let group: usize = 0; group < 8; group++) {
-    const base = rows + group * 16 * row
-    for (let byte: usize = 0; byte < row; byte++) {
-      const p = base + byte
+  for (let byte: usize = 0; byte < row; byte++) {
+    // All rows of eight labels before the next eight: what is written stays in the cache.
+    for (let group: usize = 0; group < 8; group++) {
+      const p = rows + group * 16 * row + byte
       let v = i8x16.splat(0)
       v = i8x16.replace_lane(v, 0, load<i8>(p))
       v = i8x16.replace_lane(v, 1, load<i8>(p + row))
