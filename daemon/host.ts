@@ -44,7 +44,14 @@ export class Host {
     await this.#handle(CATALOG_PROTOCOL, (frames) => this.#catalog(frames))
     for (const name of await this.#repo.models.names()) {
       const stored = await this.#repo.models.get(name)
-      if (stored !== undefined) await this.serve(stored)
+      if (stored === undefined) continue
+      try {
+        await this.serve(stored)
+      } catch (error) {
+        // One model, perhaps added by another version, must not keep the others from being served.
+        const reason = asMinionnError(error).message
+        this.#log.error({ model: name }, `cannot serve this model: ${reason}; remove it and add its ONNX file again`)
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 /**
- * The infer protocol: one oblivious prediction. MiniONN section 5, with the re-sharing inside the circuits.
+ * The infer protocol: one oblivious prediction. MiniONN section 5; the paper re-shares inside the circuits, here projections and
+ * selections do. Value 0 is the input x, value i + 1 what stage i makes, r_j the mask of value j.
  *
  *   client                                      host
  *   InferRequest{bundle, OT session}    ->      burns its half of the bundle durably
