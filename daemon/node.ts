@@ -13,7 +13,7 @@ import type { SocketMeter } from './socket-meter.js'
 
 /** With its header of 12 bytes a yamux message fills one Noise message: 65535 bytes less the tag of 16. */
 const YAMUX_MESSAGE_BYTES = 65535 - 16 - 12
-/** Receive window of a stream: two bulk frames at first, so that the first garbled chunk never waits. */
+/** Receive window of a stream: four bulk frames at first, so that the first garbled chunk never waits. */
 const INITIAL_WINDOW_BYTES = 1024 * 1024
 const MAX_CONNECTIONS = 256
 

@@ -1,7 +1,7 @@
 /**
- * The ciphers of Noise for bulk data on node:crypto. Same algorithms as libp2p-noise's own back end, with what made a
- * third of its cost left out: a key object is made once a key instead of once a message, and a message is enciphered in
- * one piece, however many parts yamux hands over.
+ * The ciphers of Noise for bulk data on node:crypto. Same algorithms as libp2p-noise's own back end, but a key
+ * object is made once a key instead of once a message, and a message is enciphered in one piece, however many parts yamux hands
+ * over.
  */
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import type { ICryptoInterface } from '@chainsafe/libp2p-noise'

@@ -416,6 +416,13 @@ function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Way {
   const kept = keep(range, Math.min(activationBits + (bent.flat ? 0 : HEADROOM_BITS), MAX_FUNCTION_BITS))
   const scaleIn = q.scale / 2 ** shift
   const { low, high } = kept.range
+  for (let v = low; v <= high; v++) {
+    if (Number.isFinite(fn.apply(v / scaleIn))) continue
+    throw new MinionnError(
+      'BAD_MODEL',
+      `activation "${activation.name}" (${fn.op}) has no finite value at ${v / scaleIn}, an input it can get; only functions that are finite everywhere are supported`,
+    )
+  }
   const largest = Math.max(...[low, high, 0].map((v) => Math.abs(fn.apply(v / scaleIn))), tolerance)
   const allowed = tolerance * Math.sqrt(Math.max(1, largest))
   // Slopes are integers: the finer the value's scale, the closer they come.

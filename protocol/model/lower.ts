@@ -88,7 +88,10 @@ class Lowering {
   /** What depends on the input, by name. */
   readonly #hidden = new Map<string, Hidden>()
   /** Tensors that are a function of each element of another one, the last that is not: activations that exporters spell out. */
-  readonly #functions = new Map<string, { readonly base: string; readonly fn: ScalarFunction }>()
+  readonly #functions = new Map<
+    string,
+    { readonly base: string; readonly fn: ScalarFunction; readonly bent: boolean }
+  >()
   /** Names, or other names of one tensor, that several nodes use. */
   readonly #shared = new Set<string>()
   /** The hidden input of the node under translation: its name, and the tensor on its way to the node's output. */
@@ -445,12 +448,16 @@ class Lowering {
     }
   }
 
-  /** The node under translation as a function of the elements of the first tensor that is not such a function. */
-  #note(fn: ScalarFunction): ScalarFunction {
+  /** The node under translation as a function of the elements of the first tensor that is not such a function; `bent` if not affine. */
+  #note(fn: ScalarFunction, bent = true): ScalarFunction {
     const inner = this.#functions.get(this.#current)
     const whole =
       inner === undefined ? fn : { op: `${inner.fn.op}, ${fn.op}`, apply: (x: number) => fn.apply(inner.fn.apply(x)) }
-    this.#functions.set(this.#output, { base: inner?.base ?? this.#current, fn: whole })
+    this.#functions.set(this.#output, {
+      base: inner?.base ?? this.#current,
+      fn: whole,
+      bent: bent || inner?.bent === true,
+    })
     return whole
   }
 
@@ -630,7 +637,7 @@ class Lowering {
     const size = elements(this.#x.shape)
     const affine = (scale: Float64Array, shift: Float64Array) => {
       const [a, b] = [scale[0], shift[0]]
-      if (scale.every((v) => v === a) && shift.every((v) => v === b)) this.#note({ op, apply: (x) => a * x + b })
+      if (scale.every((v) => v === a) && shift.every((v) => v === b)) this.#note({ op, apply: (x) => a * x + b }, false)
       this.#x = this.#builder.affine(this.#x, name, scale, shift)
     }
     const one = new Float64Array(size).fill(1)
@@ -667,9 +674,11 @@ class Lowering {
   #combine(r: NodeReader): boolean {
     const { op, name, inputs } = r.node
     const [a, b] = inputs.map((input) => {
-      return this.#functions.get(input) ?? { base: input, fn: { op: '', apply: (x: number) => x } }
+      return this.#functions.get(input) ?? { base: input, fn: { op: '', apply: (x: number) => x }, bent: false }
     })
-    if (a.base !== b.base) return false
+    // A sum of multiples stays linear: it is exact, and needs no pieces.
+    const linear = (op === 'Add' || op === 'Sub') && !a.bent && !b.bent
+    if (a.base !== b.base || linear) return false
     const combined: Record<string, (x: number, y: number) => number> = {
       Add: (x, y) => x + y,
       Sub: (x, y) => x - y,
@@ -678,7 +687,7 @@ class Lowering {
     }
     const ops = [...new Set([a.fn.op, b.fn.op, op].filter((part) => part !== ''))].join(', ')
     const fn: ScalarFunction = { op: ops, apply: (x) => combined[op](a.fn.apply(x), b.fn.apply(x)) }
-    this.#functions.set(this.#output, { base: a.base, fn })
+    this.#functions.set(this.#output, { base: a.base, fn, bent: true })
     this.#x = this.#builder.scalar(this.#hidden.get(a.base)!, name, fn, false)
     return true
   }

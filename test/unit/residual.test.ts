@@ -125,6 +125,31 @@ test('what several nodes use is not changed for one of them', () => {
   )
 })
 
+test('multiples of one tensor add up without an activation', async () => {
+  const network = lower({
+    input: [1, 5],
+    nodes: [
+      { op: 'Gemm', inputs: ['x', 'w'], output: 'a' },
+      { op: 'Mul', inputs: ['a', 'half'], output: 'b' },
+      { op: 'Add', inputs: ['a', 'b'], output: 'y' },
+    ],
+    weights: { w: { dims: [5, 5], data: random(25) }, half: { dims: [], data: [0.5] } },
+  })
+  assert.ok(network.stages.every(({ activation }) => activation === undefined || activation.fn === 'identity'))
+  await crossed(network)
+})
+
+test('a function without a finite value somewhere is refused in words', () => {
+  const network = lower({
+    input: [1, 4],
+    nodes: [
+      { op: 'Tanh', inputs: ['x'], output: 't' },
+      { op: 'Div', inputs: ['x', 't'], output: 'y' },
+    ],
+  })
+  assert.throws(() => compiled(network), { code: 'BAD_MODEL', message: /no finite value at 0/ })
+})
+
 test('hidden tensors of other shapes or operators are refused in words', () => {
   const weights = { w: { dims: [4, 2], data: random(8) }, v: { dims: [4, 4], data: random(16) } }
   const pair = [
