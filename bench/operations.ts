@@ -67,17 +67,23 @@ function operationPlan({ window, ...operation }: Operation, instances: number): 
   return {
     card: { input: { kind: 'tensor', range: [-LIMIT, LIMIT - 1] }, reveal: 'outputs' },
     input: { shape: input, scale: 1, low: -LIMIT, high: LIMIT - 1 },
+    states: [],
     stages: [
       {
         name: 'input',
         ring: RING,
-        from: 0,
+        parts: [{ from: 0, factor: 1 }],
         linear: { kind: 'identity', size },
-        factor: 1,
         skips: [],
         activation: { name: 'operation', ...(window > 1 && { pool }), ...operation },
       },
-      { name: 'output', ring: RING, from: 1, linear: { kind: 'identity', size: instances }, factor: 1, skips: [] },
+      {
+        name: 'output',
+        ring: RING,
+        parts: [{ from: 1, factor: 1 }],
+        linear: { kind: 'identity', size: instances },
+        skips: [],
+      },
     ],
     output: { size: instances, scale: 1 },
   }

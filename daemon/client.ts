@@ -183,7 +183,7 @@ export class Client {
       progress({ phase: 'querying', done, total: 1 })
     }
     const prediction = await this.#session(connection, inferProtocol(published.id), signal, (frames) =>
-      inferAsClient(frames, plan, bundle, input, sessions, stageDone, this.#offload),
+      inferAsClient(frames, plan, bundle, input, sessions, { progress: stageDone, offload: this.#offload }),
     )
     const online = (performance.now() - started) / 1000
     const { seconds, sent, received } = taken.cost

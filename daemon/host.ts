@@ -147,6 +147,6 @@ export class Host {
       }
       return { id, seed: taken.bytes }
     }
-    await inferAsServer(frames, model, burn, sessions, this.#offload)
+    await inferAsServer(frames, model, burn, sessions, { offload: this.#offload })
   }
 }

@@ -1,6 +1,14 @@
 /** What `model show` prints: the plan with its exact costs per inference. */
 
-import { activationShape, needsTriples, type PublishedModel, stageSizes, valueRing } from '../protocol/model/plan.js'
+import {
+  activationShape,
+  inputCount,
+  needsTriples,
+  type PublishedModel,
+  stageSizes,
+  valueRing,
+  valueSize,
+} from '../protocol/model/plan.js'
 import { prepareCosts } from '../protocol/offline/prepare.js'
 import { stageBytes } from '../protocol/online/garbled-stage.js'
 import { stagesOf } from '../protocol/online/infer.js'
@@ -43,12 +51,18 @@ const BATCH = 16
 
 export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanSummary {
   const garbled = stagesOf(plan)
-  const costs = garbled.map(stageBytes)
+  const costs = plan.stages.map((s, i) => {
+    const stage = garbled[i]
+    if (stage !== undefined) return stageBytes(stage)
+    // Shared anew: one ring element each.
+    const up = s.activation === undefined ? 0 : packedBytes(stageSizes(s).instances, s.ring)
+    return { up, down: 0, andGates: 0 }
+  })
   const one = prepareCosts(plan, 1)
   const many = prepareCosts(plan, BATCH)
-  const first = plan.stages[0]
   const last = plan.stages[plan.stages.length - 1]
-  const up = packedBytes(stageSizes(first).input, valueRing(plan, 0)) + costs.reduce((sum, c) => sum + c.up, 0)
+  const inputs = Array.from({ length: inputCount(plan) }, (_, j) => packedBytes(valueSize(plan, j), valueRing(plan, j)))
+  const up = inputs.reduce((sum, b) => sum + b, 0) + costs.reduce((sum, c) => sum + c.up, 0)
   const shares = plan.card.reveal === 'label' ? 0 : packedBytes(plan.output.size, last.ring)
   const { scale, low, high, shape } = plan.input
   return {
@@ -67,8 +81,8 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
           : describeActivation(plan, i),
       ring: s.ring,
       instances: garbled[i]?.instances ?? 0,
-      andGates: costs[i]?.andGates ?? 0,
-      bytes: costs[i] === undefined ? 0 : costs[i].up + costs[i].down,
+      andGates: costs[i].andGates,
+      bytes: costs[i].up + costs[i].down,
     })),
     andGates: costs.reduce((sum, c) => sum + c.andGates, 0),
     bytes: {
@@ -77,7 +91,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
       offlineBatch16: { up: Math.round(many.bytesUp / BATCH), down: Math.round(many.bytesDown / BATCH) },
     },
     ciphertexts: { up: one.up, down: one.down },
-    rounds: 1 + garbled.length,
+    rounds: 1 + garbled.filter((stage) => stage !== undefined).length,
   }
 }
 
@@ -101,20 +115,23 @@ function describeLinear(s: PublishedModel['manifest']['plan']['stages'][number])
     parts.push(`identity ${inputSize(g)}`)
   }
   if (s.post !== undefined) parts.push(`sum ${s.post.kernel.join('x')}`)
+  if (s.parts.length > 1) parts.push(`of ${s.parts.length} parts`)
   for (const { from } of s.skips) parts.push(`+ value ${from}`)
   return parts.join(', ')
 }
 
 function describeActivation(plan: PublishedModel['manifest']['plan'], i: number): string {
   const { approximates } = plan.stages[i].activation!
-  const { window, fn, pieces, shift, bits, saturate, select } = activationShape(plan, i)
+  const { window, fn, pieces, terms, shift, bits, saturate, select } = activationShape(plan, i)
   const parts = [
-    window > 1 && `max of ${window}`,
+    window > 1 && fn !== 'product' && `max of ${window}`,
     fn === 'relu' && (select ? 'ReLU by selection' : 'ReLU'),
     fn === 'square' && 'square',
+    fn === 'product' && (window === 2 ? 'product' : `sum of ${window / 2} products`),
+    fn === 'reshare' && 'shared anew',
     pieces && `${approximates?.fn ?? 'function'} by ${pieces.slopes.length} pieces, error ${approximates?.error ?? 0}`,
-    `>> ${shift}`,
-    `${bits} bits${saturate ? ', saturating' : ''}`,
+    terms === undefined && fn !== 'reshare' && `>> ${shift}`,
+    terms === undefined && `${bits} bits${saturate ? ', saturating' : ''}`,
   ]
   return parts.filter((part) => part).join(', ')
 }

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'TIMEOUT' // a deadline passed
   | 'UNKNOWN_BUNDLE' // the host does not hold this bundle (any more)
   | 'UNKNOWN_MODEL' // no model of this name or id is served
+  | 'UNKNOWN_SESSION' // the states of a recurrent session are not kept (any more)
   | 'UNKNOWN_PEER' // no address is known for this peer
 
 export const ERROR_CODES: readonly ErrorCode[] = [
@@ -33,6 +34,7 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   'UNKNOWN_BUNDLE',
   'UNKNOWN_MODEL',
   'UNKNOWN_PEER',
+  'UNKNOWN_SESSION',
 ]
 
 export class MinionnError extends Error {

@@ -20,6 +20,15 @@ export const MAX_CATALOG_BYTES = 1024 * 1024
 /** Stages of a plan. */
 export const MAX_STAGES = 512
 
+/** Values that one stage puts together, or adds. */
+export const MAX_PARTS = 1024
+
+/** Products that one stage sums: each has AND gates for every pair of its operands' bits. */
+export const MAX_TERMS = 16
+
+/** States of a recurrent model. */
+export const MAX_STATES = 64
+
 /** Elements of one tensor of a plan; 2^24 labels of 16 bytes are what a host can hold. */
 export const MAX_TENSOR_ELEMENTS = 1 << 24
 

@@ -12,17 +12,35 @@ import { add, addWithCarry, any, maximum } from './arithmetic.js'
 import { type Circuit, CircuitBuilder, type Wire, ZERO } from './builder.js'
 import { evaluatePieces, type Pieces, piecesOutputs } from './pieces.js'
 
-/** Identity is plain requantisation. */
-export const ACTIVATION_FUNCTIONS = ['identity', 'relu', 'square', 'pieces'] as const
+/** Identity is plain requantisation; reshare is no circuit at all: shares of y are masked anew. */
+export const ACTIVATION_FUNCTIONS = ['identity', 'relu', 'square', 'pieces', 'product', 'reshare'] as const
 export type ActivationFunction = (typeof ACTIVATION_FUNCTIONS)[number]
 
+/** One factor of a product: shifted right, then kept in [-2^bits, 2^bits - 1]. */
+export interface Operand {
+  readonly shift: number
+  readonly bits: number
+  readonly saturate: boolean
+  /** False where the plan proves that it is never negative: [0, 2^bits - 1]. */
+  readonly signed: boolean
+}
+
+/** A product that is summed, times a whole number. */
+export interface Term {
+  readonly factor: number
+  readonly left: Operand
+  readonly right: Operand
+}
+
 export interface ActivationShape {
-  /** Elements of a pooling window; 1 without pooling. */
+  /** Elements of a pooling window, or operands of a product's terms, left and right in turn; 1 without either. */
   readonly window: number
   /** What is computed on the shifted, clamped value. */
   readonly fn: ActivationFunction
   /** Where fn is `pieces`. */
   readonly pieces?: Pieces
+  /** Where fn is `product`: the result is the sum; shift, bits and saturate are the operands'. */
+  readonly terms?: readonly Term[]
   /** Arithmetic right shift of y (floor). */
   readonly shift: number
   /** The shifted value is kept in [-2^bits, 2^bits - 1]; a ReLU's result lies in [0, 2^bits - 1]. */
@@ -67,6 +85,10 @@ function outputsOf(shape: ActivationShape): WeightedCircuit {
   if (shape.select) return { circuit: selectingCircuit(shape), weights: selectionWeights(shape) }
   const { window, ringIn, shift } = shape
   const c = new CircuitBuilder(window * ringIn, window * ringIn)
+  if (shape.terms !== undefined) {
+    const { outputs, weights } = productOutputs(c, shape.terms, ringIn)
+    return { circuit: c.build(outputs), weights }
+  }
   let layer = Array.from({ length: window }, (_, i) =>
     add(c, c.garbler(i * ringIn, ringIn), c.evaluator(i * ringIn, ringIn)).slice(shift),
   )
@@ -138,6 +160,34 @@ function squareOutputs(c: CircuitBuilder, wires: readonly Wire[]): { outputs: Wi
   return { outputs, weights }
 }
 
+/** Sums of products, as squares: one AND gate a pair of bits, and projections add up. */
+function productOutputs(
+  c: CircuitBuilder,
+  terms: readonly Term[],
+  ringIn: number,
+): { outputs: Wire[]; weights: number[] } {
+  const outputs: Wire[] = []
+  const weights: number[] = []
+  const operand = (position: number, { shift, ...kept }: Operand) => {
+    const [own, theirs] = [c.garbler(position * ringIn, ringIn), c.evaluator(position * ringIn, ringIn)]
+    const wires = signed(c, add(c, own, theirs).slice(shift), kept)
+    const top = wires.length - 1
+    return wires
+      .map((wire, i) => ({ wire, place: i === top ? -(2 ** i) : 2 ** i }))
+      .slice(0, kept.signed ? undefined : top)
+  }
+  terms.forEach(({ factor, left, right }, t) => {
+    const b = operand(2 * t + 1, right)
+    for (const x of operand(2 * t, left)) {
+      for (const y of b) {
+        outputs.push(c.and(x.wire, y.wire))
+        weights.push(factor * x.place * y.place)
+      }
+    }
+  })
+  return { outputs, weights }
+}
+
 function relu(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: ActivationShape): Wire[] {
   const positive = c.not(value[value.length - 1])
   const magnitude = value.slice(0, -1)
@@ -145,23 +195,40 @@ function relu(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: Act
   return magnitude.slice(0, bits).map((wire) => c.and(positive, c.or(wire, over)))
 }
 
-function signed(c: CircuitBuilder, value: readonly Wire[], { bits, saturate }: ActivationShape): Wire[] {
-  const sign = value[value.length - 1]
+function signed(
+  c: CircuitBuilder,
+  value: readonly Wire[],
+  { bits, saturate }: Pick<ActivationShape, 'bits' | 'saturate'>,
+): Wire[] {
+  // Where nothing has to be clamped all bits from this one on are the sign, and those above need not be computed.
+  const sign = value[saturate ? value.length - 1 : Math.min(bits, value.length - 1)]
   const magnitude = value.slice(0, -1)
   const beyond = magnitude.slice(bits).map((wire) => c.xor(wire, sign))
   const over = saturate ? any(c, beyond) : ZERO
   return [...magnitude.slice(0, bits).map((wire) => c.mux(over, c.not(sign), wire)), sign]
 }
 
+function kept(value: number, { shift, bits, saturate }: Pick<Operand, 'shift' | 'bits' | 'saturate'>): number {
+  const shifted = Math.floor(value / 2 ** shift)
+  return saturate ? Math.min(Math.max(shifted, -(2 ** bits)), 2 ** bits - 1) : shifted
+}
+
 /**
- * What activationCircuit computes, on the largest of a window as a signed integer: the reference semantics. Shift and clamping
- * keep order, so the largest is enough.
+ * What activationCircuit computes, on the values of a window as signed integers: the reference semantics. Shift and clamping
+ * keep order, so of a pooling window the largest is enough.
  */
-export function activate(largest: number, { fn, pieces, shift, bits, saturate }: ActivationShape): number {
-  const value = Math.floor(largest / 2 ** shift)
-  const high = 2 ** bits
-  const kept = saturate ? Math.min(Math.max(value, -high), high - 1) : value
-  if (fn === 'relu') return Math.max(kept, 0)
-  if (fn === 'square') return kept * kept
-  return fn === 'pieces' ? evaluatePieces(pieces as Pieces, kept) : kept
+export function activate(window: ArrayLike<number>, shape: ActivationShape): number {
+  const { fn, pieces, terms } = shape
+  if (terms !== undefined) {
+    return terms.reduce(
+      (sum, { factor, left, right }, t) => sum + factor * kept(window[2 * t], left) * kept(window[2 * t + 1], right),
+      0,
+    )
+  }
+  let largest = window[0]
+  for (let i = 1; i < window.length; i++) largest = Math.max(largest, window[i])
+  const value = kept(largest, shape)
+  if (fn === 'relu') return Math.max(value, 0)
+  if (fn === 'square') return value * value
+  return fn === 'pieces' ? evaluatePieces(pieces as Pieces, value) : value
 }

@@ -114,6 +114,13 @@ export class CircuitBuilder {
       if (!live.has(gate.out) && !needsSum) continue
       live.add(gate.a).add(gate.b)
       if (gate.c !== undefined) live.add(gate.c)
+      if (needsSum && !live.has(gate.out)) {
+        // An adder whose carry nobody needs is free.
+        const half = this.#next++
+        const xor = { kind: GateKind.xor, negateA: false, negateB: false }
+        kept.push({ ...xor, a: half, b: gate.c!, out: gate.sum! }, { ...xor, a: gate.a, b: gate.b, out: half })
+        continue
+      }
       kept.push(needsSum ? gate : { ...gate, sum: undefined })
     }
     const gates = kept.reverse()

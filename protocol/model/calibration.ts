@@ -7,9 +7,20 @@ import { elements } from './layers.js'
 
 const SAMPLES = 16
 
-/** Inputs of a shape with values in [low, high]. */
-export function calibrationInputs(shape: readonly number[], low: number, high: number): Float64Array[] {
+/** One-hot inputs: a recurrent network needs some time to get going. */
+const ONE_HOT_SAMPLES = 64
+
+/** Inputs of a shape with values in [low, high], or one-hot ones. */
+export function calibrationInputs(shape: readonly number[], low: number, high: number, oneHot = false): Float64Array[] {
   const prg = new Prg(new Uint8Array(16))
+  if (oneHot) {
+    const size = elements(shape)
+    return [...prg.ring(ONE_HOT_SAMPLES, 32)].map((v) => {
+      const sample = new Float64Array(size)
+      sample[v % size] = 1
+      return sample
+    })
+  }
   const uniform = (count: number) => Float64Array.from(prg.ring(count, 24), (v) => v / 2 ** 24)
   const [channels, height, width] = shape.length === 3 ? shape : [1, 1, elements(shape)]
   return Array.from({ length: SAMPLES }, (_, n) => {

@@ -27,8 +27,11 @@ const imageInput = z.strictObject({
 
 const tensorInput = z.strictObject({ kind: z.literal('tensor'), range })
 
+/** One element is 1, all others are 0: which one is what a client gives, by number or by label. */
+const oneHotInput = z.strictObject({ kind: z.literal('one-hot') })
+
 export const cardSchema = z.strictObject({
-  input: z.discriminatedUnion('kind', [imageInput, tensorInput]),
+  input: z.discriminatedUnion('kind', [imageInput, tensorInput, oneHotInput]),
   labels: z.array(z.string().max(200)).max(100_000).optional(),
   reveal: z.enum(['outputs', 'label']).default('outputs'),
   description: z.string().max(200).optional(),
@@ -114,6 +117,7 @@ export function normalisation(input: ImageInput): { mean: number[]; std: number[
 
 /** Range of the tensor's values: declared, or that of pixels 0..255. */
 export function inputRange(card: Card): readonly [number, number] {
+  if (card.input.kind === 'one-hot') return [0, 1]
   if (card.input.range !== undefined) return card.input.range
   const input = card.input as ImageInput
   const { mean, std } = normalisation(input)

@@ -8,20 +8,27 @@
  * circuit or the next ring widens, whichever costs fewer bytes over the network as a whole.
  */
 import { randomBytes } from 'node:crypto'
-import { type ActivationFunction, type ActivationShape, activationCircuit } from '../circuits/activation.js'
+import { type ActivationFunction, type ActivationShape, activationCircuit, type Term } from '../circuits/activation.js'
 import { type Pieces, piecesRange } from '../circuits/pieces.js'
 import { MinionnError } from '../errors.js'
 import { floodingSecurity, STATISTICAL_BITS } from '../homomorphic/flooding.js'
 import { MAX_RING_BITS, MAX_STAGES } from '../limits.js'
 import { type LinearGeometry, outputSize, type PoolGeometry } from '../ring/linear.js'
+import { partNumbers } from '../ring/parts.js'
 import { calibrationInputs } from './calibration.js'
 import { type Card, inputRange, normalisation } from './card.js'
 import { type Fit, fitPieces } from './fit-pieces.js'
-import { runFloat } from './float.js'
+import { runFloatStep } from './float.js'
 import { bentRange, type ScalarFunction } from './functions.js'
-import { type ActivationLayer, elements, type LinearLayer, type Network, type NetworkStage } from './layers.js'
-import { type Plan, publish, type Stage, tripleRing } from './plan.js'
-import { roundingOffset } from './reference.js'
+import {
+  type ActivationLayer,
+  activationSize,
+  linearSize,
+  type Network,
+  type NetworkStage,
+  networkValueSize,
+} from './layers.js'
+import { type Plan, publish, type Stage, tripleRing, valueRings } from './plan.js'
 import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
 
 export interface Precision {
@@ -65,6 +72,9 @@ const HEADROOM_BITS = 2
 const LAST_WEIGHT_BITS = 4
 /** Bits of a squared value, or of one that pieces take, besides the sign: AND gates grow with their square. */
 const MAX_FUNCTION_BITS = 12
+/** Bits of a product's operand beyond those of other activations, and at most: its rounding is all that is lost. */
+const OPERAND_BITS = 1
+const MAX_OPERAND_BITS = 14
 /** Bits that a square may give up for a ring of 32. */
 const MAX_SQUARE_BITS_LOST = 4
 /** Bits of a piecewise-linear function's value beyond those of other activations: as few as its error allows. */
@@ -88,11 +98,13 @@ interface QuantisedLinear {
   readonly secret: StageWeights
   /** Of y, rounding offset not included. */
   readonly range: Range
-  /** y = value * scale. */
+  /** y = value * scale. Of a product's y each part keeps its own. */
   readonly scale: number
-  /** What an identity multiplies its input by, and what the skipped values are multiplied by. */
-  readonly factor: number
+  /** What an identity multiplies its parts by, and what the skipped values are multiplied by. */
+  readonly partFactors: readonly number[]
   readonly factors: readonly number[]
+  /** Of a product: what its operands are, one behind the other. */
+  readonly operands: readonly Quantised[]
 }
 
 /** Bits of the narrowest ring that holds a range as signed numbers. */
@@ -109,77 +121,200 @@ function area(pool: PoolGeometry | undefined): number {
 /** A value of the network as the stages so far make it: bounds, and value * scale = integer. */
 interface Quantised extends Range {
   readonly scale: number
+  /** All elements are 0 but one, which is 1. */
+  readonly oneHot?: boolean
 }
 
-/** The bound of y for one stage's linear layer and what is added to it, and its integers, at a given weight precision. */
-function quantiseLinear(stage: NetworkStage, values: readonly Quantised[], weightBits: number): QuantisedLinear {
-  const layer = stage.linear
-  const input = values[stage.from]
-  const inputScale = input.scale
-  const g = layer.geometry
-  const scaleIn = inputScale * area(layer.pre)
-  const x = { low: Math.min(0, input.low) * area(layer.pre), high: Math.max(0, input.high) * area(layer.pre) }
-  const windows = area(layer.post)
-  const skipped = stage.skips.map((skip) => values[skip.from])
-  let weightScale = g.kind === 'identity' ? 1 : scaleOfWeights(layer.weights, weightBits)
-  if (skipped.length > 0) {
-    // Added values are multiplied by whole numbers to get to y's scale: large enough for all, and exact for the first.
-    const unit = scaleIn * windows
-    const least = Math.max(...skipped.map((v) => v.scale)) * MIN_SKIP_FACTOR
-    const wanted = Math.max(weightScale * unit, least)
-    weightScale =
-      g.kind === 'identity'
-        ? Math.ceil(wanted / unit)
-        : (Math.max(1, Math.round(wanted / skipped[0].scale)) * skipped[0].scale) / unit
-  }
-  const weights = Int32Array.from(layer.weights, (w) => Math.round(w * weightScale))
-  const scale = scaleIn * weightScale
-  const factor = g.kind === 'identity' ? weightScale : 1
-  const bias = layer.bias.map((b) => Math.round(b * scale))
-  const rows = rowSums(g, weights)
-  let low = 0
-  let high = 0
-  bias.forEach((b, n) => {
-    const row = rows[Math.floor((n * rows.length) / bias.length)]
-    const [min, max] =
-      row === undefined
-        ? [x.low * factor, x.high * factor]
-        : [row.positive * x.low + row.negative * x.high, row.positive * x.high + row.negative * x.low]
-    low = Math.min(low, min + b)
-    high = Math.max(high, max + b)
-  })
-  const factors = stage.skips.map(({ sign }, i) => sign * Math.round((scale * windows) / skipped[i].scale))
-  const range = { low: low * windows, high: high * windows }
-  factors.forEach((f, i) => {
-    const ends = [f * Math.min(0, skipped[i].low), f * Math.max(0, skipped[i].high)]
-    range.low += Math.min(...ends)
-    range.high += Math.max(...ends)
-  })
-  return { secret: { weights, bias: Int32Array.from(bias) }, range, scale: scale * windows, factor, factors }
+/** Zeros that fill up. */
+const ZEROS: Quantised = { low: 0, high: 0, scale: 0 }
+
+/** The range that sums of a window of x, or x times a factor, lie in, zero included: padding, and parts that are not there. */
+function times(x: Range, factor: number): Range {
+  const ends = [factor * Math.min(0, x.low), factor * Math.max(0, x.high)]
+  return { low: Math.min(...ends), high: Math.max(...ends) }
 }
 
 /**
- * Integer weights have a root mean square of 2^(weightBits - 4): their rounding error relative to the layer as a whole is then
- * the same for every layer, whatever its largest weight. Their number of bits is bounded by the ring alone.
+ * The scale that several values of scales `units` get to by whole factors: the largest where it is a multiple of all, and otherwise
+ * fine enough for all, at least `wanted`, and exact for the first.
  */
-function scaleOfWeights(weights: Float64Array, weightBits: number): number {
-  const square = weights.reduce((sum, w) => sum + w * w, 0) / weights.length
-  return square === 0 ? 1 : 2 ** (weightBits - 4) / Math.sqrt(square)
+function commonScale(units: readonly number[], wanted: number): number {
+  const largest = Math.max(...units)
+  if (wanted <= largest && units.every((unit) => Number.isInteger(largest / unit))) return largest
+  const least = Math.max(wanted, largest * MIN_SKIP_FACTOR)
+  return Math.ceil(least / units[0]) * units[0]
 }
 
-/** Sums of the positive and of the negative weights of each output (convolution: of each filter). */
-function rowSums(g: LinearGeometry, weights: Int32Array): { positive: number; negative: number }[] {
-  const rows = weightRows(g)
-  return Array.from({ length: rows }, (_, row) => {
-    let positive = 0
-    let negative = 0
-    const size = weights.length / rows
-    for (let i = row * size; i < (row + 1) * size; i++) {
-      if (weights[i] > 0) positive += weights[i]
-      else negative += weights[i]
+/** What the compiler asks again and again of one stage's weights. */
+class StageMath {
+  readonly stage: NetworkStage
+  /** For each column of a row of weights the part it belongs to; the same for all rows unless there are groups. */
+  readonly #partOf: (row: number, column: number) => number
+  readonly #rootMeanSquares: readonly number[]
+  readonly #quantised = new Map<string, { weights: Int32Array; sums: RowSums }>()
+
+  constructor(network: Network, stage: NetworkStage) {
+    this.stage = stage
+    const { linear, parts } = stage
+    const g = linear.geometry
+    const numbers = partNumbers(parts, linear.transpose, (j) => networkValueSize(network, j))
+    const real = parts.flatMap((part, p) => ('from' in part ? p : []))
+    // Zeros have no scale of their own.
+    if (real.length <= 1 || g.kind === 'identity') this.#partOf = () => real[0] ?? 0
+    else if (g.kind === 'dense') {
+      if (linear.pre === undefined) this.#partOf = (_, column) => numbers[column]
+      else {
+        const [inArea, outArea] = [linear.pre.input, linear.pre.output].map(([, height, width]) => height * width)
+        this.#partOf = (_, column) => numbers[Math.floor(column / outArea) * inArea]
+      }
+    } else {
+      // Parts are whole channels.
+      const channels = g.input[0]
+      const perGroup = channels / g.groups
+      const taps = g.kernel[0] * g.kernel[1]
+      const channelSize = numbers.length / channels
+      this.#partOf = (row, column) => {
+        const group = Math.floor((row * g.groups) / g.output[0])
+        return numbers[(group * perGroup + Math.floor(column / taps)) * channelSize]
+      }
     }
-    return { positive, negative }
+    const squares = parts.map(() => 0)
+    const counts = parts.map(() => 0)
+    const rows = weightRows(g)
+    const columns = rows === 0 ? 0 : linear.weights.length / rows
+    linear.weights.forEach((w, i) => {
+      const p = this.#partOf(Math.floor(i / columns), i % columns)
+      squares[p] += w * w
+      counts[p]++
+    })
+    this.#rootMeanSquares = squares.map((sum, p) => Math.sqrt(sum / Math.max(1, counts[p])))
+  }
+
+  /** Root mean square of the weights on part p. */
+  rootMeanSquare(p: number): number {
+    return this.#rootMeanSquares[p]
+  }
+
+  /** Integer weights where those on part p are multiplied by scales[p], and sums and extremes of each row, part by part. */
+  quantised(scales: readonly number[]): { weights: Int32Array; sums: RowSums } {
+    const key = scales.join()
+    const known = this.#quantised.get(key)
+    if (known !== undefined) return known
+    const real = this.stage.linear.weights
+    const rows = weightRows(this.stage.linear.geometry)
+    const columns = real.length / rows
+    const weights = new Int32Array(real.length)
+    const parts = scales.length
+    const make = () => new Float64Array(rows * parts)
+    const sums: RowSums = { positive: make(), negative: make(), least: make(), largest: make() }
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const i = row * columns + column
+        const p = this.#partOf(row, column)
+        const w = Math.round(real[i] * scales[p])
+        weights[i] = w
+        const at = row * parts + p
+        if (w > 0) sums.positive[at] += w
+        else sums.negative[at] += w
+        if (w < sums.least[at]) sums.least[at] = w
+        if (w > sums.largest[at]) sums.largest[at] = w
+      }
+    }
+    const made = { weights, sums }
+    this.#quantised.set(key, made)
+    return made
+  }
+}
+
+/** Of each row and part: sums of the positive and of the negative weights, and the extremes or 0. */
+interface RowSums {
+  readonly positive: Float64Array
+  readonly negative: Float64Array
+  readonly least: Float64Array
+  readonly largest: Float64Array
+}
+
+/** The bound of y for one stage's linear layer and what is added to it, and its integers, at a given weight precision. */
+function quantiseLinear(math: StageMath, values: readonly Quantised[], weightBits: number): QuantisedLinear {
+  const { stage } = math
+  const layer = stage.linear
+  const g = layer.geometry
+  const parts = stage.parts.map((part) => ('zeros' in part ? ZEROS : values[part.from]))
+  if (stage.activation?.fn === 'product') return quantiseOperands(stage, parts)
+  const [before, after] = [area(layer.pre), area(layer.post)]
+  const skipped = stage.skips.map((skip) => values[skip.from])
+  const units = parts.flatMap(({ scale }) => (scale > 0 ? scale * before * after : []))
+  // Added values are multiplied by whole numbers to get to y's scale.
+  const skips = skipped.map((v) => v.scale)
+  let scale: number
+  let secret: Int32Array = new Int32Array(0)
+  const partFactors = parts.map(() => 1)
+  let rowRange: (row: number) => Range
+  if (g.kind === 'identity') {
+    const gains = units.map((unit) => unit / Math.abs(layer.gain))
+    scale = commonScale([...gains, ...skips], 0)
+    parts.forEach((part, p) => {
+      const unit = (part.scale * before * after) / layer.gain
+      if (unit !== 0) partFactors[p] = Math.round(scale / unit)
+    })
+    const ranges = parts.map((part, p) => times(part, partFactors[p] * before))
+    const whole = { low: Math.min(...ranges.map((r) => r.low)), high: Math.max(...ranges.map((r) => r.high)) }
+    rowRange = () => whole
+  } else {
+    const wanted = parts.map((part, p) => {
+      const rms = math.rootMeanSquare(p)
+      return rms === 0 ? 0 : (part.scale * before * after * 2 ** (weightBits - 4)) / rms
+    })
+    scale = Math.max(...wanted) || units[0]
+    if (skips.length > 0) {
+      const least = Math.max(scale, Math.max(...skips) * MIN_SKIP_FACTOR)
+      scale = Math.max(1, Math.round(least / skips[0])) * skips[0]
+    }
+    const { weights, sums } = math.quantised(
+      parts.map((part) => (part.scale === 0 ? 0 : scale / (part.scale * before * after))),
+    )
+    secret = weights
+    rowRange = (row) => {
+      let [low, high] = [0, 0]
+      parts.forEach((part, p) => {
+        const at = row * parts.length + p
+        if (part.oneHot && layer.pre === undefined) {
+          low += sums.least[at]
+          high += sums.largest[at]
+          return
+        }
+        const x = times(part, before)
+        low += sums.positive[at] * x.low + sums.negative[at] * x.high
+        high += sums.positive[at] * x.high + sums.negative[at] * x.low
+      })
+      return { low, high }
+    }
+  }
+  const bias = layer.bias.map((b) => Math.round((b * scale) / after))
+  const rows = weightRows(g)
+  const range = { low: 0, high: 0 }
+  bias.forEach((b, n) => {
+    const { low, high } = rowRange(Math.floor((n * rows) / bias.length))
+    range.low = Math.min(range.low, low + b)
+    range.high = Math.max(range.high, high + b)
   })
+  range.low *= after
+  range.high *= after
+  const factors = stage.skips.map(({ sign }, i) => sign * Math.round(scale / skips[i]))
+  factors.forEach((f, i) => {
+    const added = times(skipped[i], f)
+    range.low += added.low
+    range.high += added.high
+  })
+  return { secret: { weights: secret, bias: Int32Array.from(bias) }, range, scale, partFactors, factors, operands: [] }
+}
+
+/** A product's y: its operands, a part each, as they are. */
+function quantiseOperands(stage: NetworkStage, operands: readonly Quantised[]): QuantisedLinear {
+  const bias = new Int32Array(linearSize(stage))
+  const range = { low: Math.min(0, ...operands.map((x) => x.low)), high: Math.max(0, ...operands.map((x) => x.high)) }
+  const secret = { weights: new Int32Array(0), bias }
+  return { secret, range, scale: 1, partFactors: operands.map(() => 1), factors: [], operands }
 }
 
 /** Rows of the weights: outputs, or filters of a convolution. */
@@ -187,22 +322,22 @@ function weightRows(g: LinearGeometry): number {
   return g.kind === 'identity' ? 0 : g.kind === 'dense' ? g.outputs : g.output[0]
 }
 
-function stageOf({ from, linear, skips }: NetworkStage, q: QuantisedLinear, ring: number): Stage {
+function stageOf({ parts, linear, skips }: NetworkStage, q: QuantisedLinear, ring: number): Stage {
   return {
     name: linear.name,
     ring,
-    from,
+    parts: parts.map((part, p) => ('zeros' in part ? part : { ...part, factor: q.partFactors[p] })),
     transpose: linear.transpose,
     pre: linear.pre,
     linear: linear.geometry,
-    factor: q.factor,
     post: linear.post,
-    skips: skips.map((skip, i) => ({ from: skip.from, factor: q.factors[i] })),
+    skips: skips.map(({ from, view }, i) => ({ from, ...(view && { view }), factor: q.factors[i] })),
   }
 }
 
 /** Input scale: pixels stay exact where the card tells how they are normalised. */
 function inputScale(card: Card): number {
+  if (card.input.kind === 'one-hot') return 1
   const [low, high] = inputRange(card)
   const largest = Math.max(Math.abs(low), Math.abs(high))
   if (card.input.kind === 'image' && card.input.range === undefined) {
@@ -227,64 +362,159 @@ export interface CompileOptions {
   readonly progress?: (done: number) => void
 }
 
-/** Largest absolute values before and after every stage's activation, over the calibration inputs. */
+/** What calibration saw of a stage: largest absolute values after its activation and before it, of a product's operands each. */
+interface Seen {
+  readonly before: readonly number[]
+  readonly after: number
+}
+
+/** Runs the calibration inputs; where there are states, as one session after the other. */
 function calibrate(
   network: Network,
-  inputs: readonly Float64Array[],
+  sessions: readonly (readonly Float64Array[])[],
   progress?: (done: number) => void,
-): { before: number; after: number }[] {
-  const largest = network.stages.map(() => ({ before: 0, after: 0 }))
-  const most = (values: Float64Array, least: number) => values.reduce((max, v) => Math.max(max, Math.abs(v)), least)
-  inputs.forEach((input, n) => {
-    runFloat(network, input, (i, before, after) => {
-      largest[i] = { before: most(before, largest[i].before), after: most(after, largest[i].after) }
-    })
-    progress?.((n + 1) / inputs.length)
-  })
+): Seen[] {
+  const largest: Seen[] = network.stages.map(() => ({ before: [], after: 0 }))
+  const most = (values: Float64Array, least = 0) => values.reduce((max, v) => Math.max(max, Math.abs(v)), least)
+  const count = sessions.reduce((sum, session) => sum + session.length, 0)
+  let done = 0
+  for (const session of sessions) {
+    let states: readonly Float64Array[] | undefined
+    for (const input of session) {
+      const watch = (i: number, before: Float64Array, after: Float64Array) => {
+        const blocks = Math.max(1, 2 * (network.stages[i].activation?.signs.length ?? 0))
+        const size = before.length / blocks
+        largest[i] = {
+          before: Array.from({ length: blocks }, (_, b) =>
+            most(before.subarray(b * size, (b + 1) * size), largest[i].before[b]),
+          ),
+          after: most(after, largest[i].after),
+        }
+      }
+      states = runFloatStep(network, input, states, watch).states
+      progress?.(++done / count)
+    }
+  }
   return largest
 }
 
-/** Compiles a network. Throws BAD_MODEL where no ring of 32 bits can be proven to hold a stage. */
+/** Times that a recurrent network is compiled until the states come out as they went in, the first with bounds as they are. */
+const MAX_STATE_ROUNDS = 16
+const PLAIN_STATE_ROUNDS = 4
+
+/**
+ * Compiles a network. Throws BAD_MODEL where no ring of 32 bits can be proven to hold a stage, or where a state does not come out of
+ * an inference with the scale and within the bounds that it goes into the next with.
+ */
 export function compileNetwork(network: Network, card: Card, options: CompileOptions = {}): HostedModel {
   const precision = options.precision ?? DEFAULT_PRECISION
+  if (network.stages.length > MAX_STAGES) {
+    throw new MinionnError(
+      'BAD_MODEL',
+      `the network has ${network.stages.length} stages; at most ${MAX_STAGES} are supported`,
+    )
+  }
   const [low, high] = inputRange(card)
   const scale = inputScale(card)
-  const input: Range = { low: Math.round(low * scale), high: Math.round(high * scale) }
-  const samples = options.samples ?? calibrationInputs(network.inputShape, low, high)
-  const largest = calibrate(network, samples, options.progress)
-  const { stages: all } = network
-  if (all.length > MAX_STAGES) {
-    throw new MinionnError('BAD_MODEL', `the network has ${all.length} stages; at most ${MAX_STAGES} are supported`)
+  const oneHot = card.input.kind === 'one-hot'
+  const input: Quantised = {
+    low: Math.round(low * scale),
+    high: Math.round(high * scale),
+    scale,
+    ...(oneHot && { oneHot }),
   }
+  const samples = options.samples ?? calibrationInputs(network.inputShape, low, high, oneHot)
+  const sessions = network.states.length > 0 ? [samples] : samples.map((sample) => [sample])
+  const largest = calibrate(network, sessions, options.progress)
+  const maths = network.stages.map((stage) => new StageMath(network, stage))
+  // What a state is like before an inference is what it is like behind the one before.
+  let states = network.states.map((): Quantised => ({ low: 0, high: 0, scale: 1 }))
+  for (let round = 0; round < MAX_STATE_ROUNDS; round++) {
+    const path = compilePath(network, maths, largest, precision, [input, ...states])
+    const next = network.states.map((state) => path.values[state.next])
+    const same = (s: number) => next[s].scale === states[s].scale
+    const within = (s: number) => same(s) && next[s].low >= states[s].low && next[s].high <= states[s].high
+    if (next.every((_, s) => within(s))) return seal(network, card, path, [input, ...states], maths)
+    // Bounds that keep growing are doubled, so that they soon meet where something clamps them.
+    const growth = round < PLAIN_STATE_ROUNDS ? 1 : 2
+    states = next.map((value, s) => {
+      if (!same(s) || within(s)) return same(s) ? states[s] : value
+      return {
+        scale: value.scale,
+        low: growth * Math.min(value.low, states[s].low),
+        high: growth * Math.max(value.high, states[s].high),
+      }
+    })
+  }
+  throw new MinionnError(
+    'BAD_MODEL',
+    `the states ${network.states.map((state) => state.name).join(', ')} do not settle: each inference would need wider numbers than the one before; a bounded function such as Tanh or Sigmoid is expected in the recurrence`,
+  )
+}
 
+/** The best way to compile all stages on inputs and states as given. */
+function compilePath(
+  network: Network,
+  maths: readonly StageMath[],
+  largest: readonly Seen[],
+  precision: Precision,
+  values: readonly Quantised[],
+): Path {
+  const { stages: all } = network
   const bitsOf = (i: number) => precision.weightBits + (i === all.length - 1 ? LAST_WEIGHT_BITS : 0)
-  const values = [{ ...input, scale }]
-  let paths: Path[] = [{ stages: [], secrets: [], bytes: 0, values, ...provenLinear(all[0], values, bitsOf(0), 0) }]
+  let paths: Path[] = [{ stages: [], secrets: [], bytes: 0, values, ...provenLinear(maths[0], values, bitsOf(0), 0) }]
   for (let i = 0; i + 1 < all.length; i++) {
     paths = extendPaths(paths, {
       stage: all[i],
       activation: all[i].activation!,
-      next: all[i + 1],
-      largest: largest[i].after,
-      largestBefore: largest[i].before,
+      next: maths[i + 1],
+      seen: largest[i],
       tolerance: precision.tolerance,
       activationBits: precision.activationBits,
       weightBits: bitsOf(i + 1),
       position: i + 1,
     })
   }
-  const { stages: hidden, secrets: earlier, current } = paths.reduce(cheaper)
-  const stages = [...hidden, stageOf(all[all.length - 1], current, ringFor(current.range))]
+  return paths.reduce(cheaper)
+}
+
+/** The model of a path: the last stage added, and the rings of shares that are only shared anew. */
+function seal(
+  network: Network,
+  card: Card,
+  path: Path,
+  inputs: readonly Quantised[],
+  maths: readonly StageMath[],
+): HostedModel {
+  const { stages: hidden, secrets: earlier, current } = path
+  const last = stageOf(maths[maths.length - 1].stage, current, ringFor(current.range))
   const secrets = [...earlier, current.secret]
+  const [{ scale, low, high, oneHot }] = inputs
   const plan: Plan = {
     card,
-    input: { shape: [...network.inputShape], scale, ...input },
-    stages,
+    input: { shape: [...network.inputShape], scale, low, high, ...(oneHot && { oneHot }) },
+    states: network.states.map(({ name, size, next }) => ({ name, size, next })),
+    stages: withReshareRings(network, [...hidden, last]),
     output: { size: network.outputSize, scale: current.scale },
   }
   checkFlooding(plan, secrets)
   const secret = { salt: randomBytes(32), stages: secrets }
   return { published: publish(plan, commitmentOf(secret)), secret }
+}
+
+/** Shares that are only shared anew must be of the ring that their value's takers want. */
+function withReshareRings(network: Network, stages: readonly Stage[]): Stage[] {
+  const inputs = 1 + network.states.length
+  let current = [...stages]
+  // Rings only grow, and at most to the widest there is.
+  for (;;) {
+    const rings = valueRings({ states: network.states, stages: current })
+    const wider = current.map((s, i) =>
+      s.activation?.fn === 'reshare' && s.ring < rings[inputs + i] ? { ...s, ring: rings[inputs + i] } : s,
+    )
+    if (wider.every((s, i) => s === current[i])) return current
+    current = wider
+  }
 }
 
 /** Refuses weights so large that a response's noise would tell of them. */
@@ -313,31 +543,27 @@ function checkFlooding(plan: Plan, secrets: readonly StageWeights[]): void {
   )
 }
 
-function layerOutput(layer: LinearLayer): number {
-  return layer.post === undefined ? outputSize(layer.geometry) : elements(layer.post.output)
-}
-
 function withOffset(range: Range, shift: number): Range {
-  const offset = roundingOffset({ activation: { shift } } as Stage)
+  const offset = shift > 0 ? 2 ** (shift - 1) : 0
   return { low: range.low + offset, high: range.high + offset }
 }
 
 /** The linear layer at the finest weights, from `weightBits` down, whose result a ring can be proven to hold. */
 function provenLinear(
-  stage: NetworkStage,
+  math: StageMath,
   values: readonly Quantised[],
   weightBits: number,
   position: number,
 ): { current: QuantisedLinear; coarsened: number } {
   for (let bits = weightBits; bits >= MIN_WEIGHT_BITS; bits--) {
-    const current = quantiseLinear(stage, values, bits)
+    const current = quantiseLinear(math, values, bits)
     // One bit is left for the rounding offset.
     if (ringFor(current.range) < MAX_RING_BITS) return { current, coarsened: weightBits - bits }
   }
-  const { range } = quantiseLinear(stage, values, MIN_WEIGHT_BITS)
+  const { range } = quantiseLinear(math, values, MIN_WEIGHT_BITS)
   throw new MinionnError(
     'BAD_MODEL',
-    `widths cannot be proven at stage ${position} ("${stage.linear.name}"): its results may reach ${Math.max(-range.low, range.high).toExponential(2)}, ${ringFor(range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
+    `widths cannot be proven at stage ${position} ("${math.stage.linear.name}"): its results may reach ${Math.max(-range.low, range.high).toExponential(2)}, ${ringFor(range)} bits with ${MIN_WEIGHT_BITS}-bit weights, and a ring has at most ${MAX_RING_BITS - 1}; narrow the card's input range, or check the layer's bias against its weights`,
   )
 }
 
@@ -346,6 +572,8 @@ interface Way {
   readonly fn: ActivationFunction
   readonly pieces?: Pieces
   readonly approximates?: { readonly fn: string; readonly error: number }
+  /** Where fn is `product`. */
+  readonly terms?: readonly Term[]
   readonly shift: number
   readonly bits: number
   readonly saturate: boolean
@@ -354,6 +582,8 @@ interface Way {
   readonly scale: number
   /** Bits of precision given up. */
   readonly lost: number
+  /** The ring that y needs. */
+  readonly ring: number
 }
 
 /** The shift that leaves `top` (an absolute value of y) `bits` bits, and the proven range behind it. */
@@ -374,21 +604,71 @@ function keep(range: Range, kept: number): { bits: number; saturate: boolean; ra
 
 /** The ways to do an activation behind a linear layer. */
 function waysOf(q: QuantisedLinear, step: Step): Way[] {
-  const { fn } = step.activation
+  const { fn, pool } = step.activation
   // A layer that calibration saw dead keeps precision by its proven range instead.
   const top = (largest: number) => (largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1))
-  if (fn === 'square') return squareWays(q, step, top(step.largestBefore))
-  if (typeof fn === 'object') return [pieceWay(q, step, fn)]
-  const { shift, range } = shiftFor(q, top(step.largest), step.activationBits)
+  const [before] = step.seen.before
+  if (fn === 'product') return productWays(q, step)
+  const shifted = (way: Omit<Way, 'ring'>): Way => ({ ...way, ring: ringFor(withOffset(q.range, way.shift)) })
+  if (fn === 'square') return squareWays(q, step, top(before)).map(shifted)
+  if (typeof fn === 'object') return [shifted(pieceWay(q, step, fn))]
+  const { shift, range } = shiftFor(q, top(step.seen.after), step.activationBits)
   const scale = q.scale / 2 ** shift
   const signed = fn === 'relu' ? { low: 0, high: range.high } : range
-  const ways = [keep(signed, Number.POSITIVE_INFINITY), keep(signed, step.activationBits + HEADROOM_BITS)]
-  return (ways[1].saturate ? ways : ways.slice(0, 1)).map((way) => ({ ...way, fn, shift, scale, lost: 0 }))
+  const kept = [keep(signed, Number.POSITIVE_INFINITY), keep(signed, step.activationBits + HEADROOM_BITS)]
+  const ways: Way[] = (kept[1].saturate ? kept : kept.slice(0, 1)).map((way) =>
+    shifted({ ...way, fn, shift, scale, lost: 0 }),
+  )
+  if (fn !== 'identity' || pool !== undefined) return ways
+  // No circuit at all: the shares are masked anew, and all bits stay.
+  const bits = ringFor(q.range) - 1
+  return [...ways, shifted({ fn: 'reshare', shift: 0, bits, saturate: false, range: q.range, scale: q.scale, lost: 0 })]
+}
+
+/** Sums of products: AND gates grow with the product of the operands' bits, so that fewer of them are ways as well. */
+function productWays(q: QuantisedLinear, step: Step): Way[] {
+  const { signs } = step.activation
+  return [0, 1, 2].flatMap((lost) => {
+    let ring = 2
+    const operands = q.operands.map((x, p) => {
+      const seen = step.seen.before[p]
+      const top = seen > 0 ? seen * x.scale : Math.max(-x.low, x.high, 1)
+      const wanted = step.activationBits - lost + OPERAND_BITS
+      const { shift, range } = shiftFor({ ...q, range: x }, top, wanted)
+      const kept = keep(range, Math.min(wanted + HEADROOM_BITS, MAX_OPERAND_BITS))
+      ring = Math.max(ring, ringFor(withOffset(x, shift)))
+      const signed = kept.range.low < 0
+      return { shift, bits: kept.bits, saturate: kept.saturate, signed, scale: x.scale / 2 ** shift, range: kept.range }
+    })
+    const pairs = signs.map((sign, t) => ({ sign, left: operands[2 * t], right: operands[2 * t + 1] }))
+    const scale = commonScale(
+      pairs.map(({ left, right }) => left.scale * right.scale),
+      0,
+    )
+    const range = { low: 0, high: 0 }
+    const terms = pairs.map(({ sign, left, right }): Term => {
+      const factor = sign * Math.round(scale / (left.scale * right.scale))
+      const corners = [left.range.low, left.range.high].flatMap((l) =>
+        [right.range.low, right.range.high].map((r) => factor * l * r),
+      )
+      range.low += Math.min(0, ...corners)
+      range.high += Math.max(0, ...corners)
+      const operand = ({ shift, bits, saturate, signed }: (typeof operands)[number]) => ({
+        shift,
+        bits,
+        saturate,
+        signed,
+      })
+      return { factor, left: operand(left), right: operand(right) }
+    })
+    if (ringFor(range) > MAX_RING_BITS) return []
+    return [{ fn: 'product' as const, terms, shift: 0, bits: 0, saturate: false, range, scale, lost, ring }]
+  })
 }
 
 /** Squares have twice the bits, so that fewer of them, and less headroom, are ways as well. */
-function squareWays(q: QuantisedLinear, step: Step, top: number): Way[] {
-  const ways: Way[] = []
+function squareWays(q: QuantisedLinear, step: Step, top: number): Omit<Way, 'ring'>[] {
+  const ways: Omit<Way, 'ring'>[] = []
   for (let lost = 0; lost <= MAX_SQUARE_BITS_LOST; lost++) {
     const { shift, range } = shiftFor(q, top, step.activationBits - lost)
     for (let headroom = 0; headroom <= HEADROOM_BITS; headroom++) {
@@ -406,8 +686,9 @@ function squareWays(q: QuantisedLinear, step: Step, top: number): Way[] {
 }
 
 /** Any other function by linear pieces over the part of its range where it bends. */
-function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Way {
-  const { largestBefore, activationBits, tolerance, activation } = step
+function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Omit<Way, 'ring'> {
+  const { activationBits, tolerance, activation } = step
+  const [largestBefore] = step.seen.before
   const bent = bentRange(fn, tolerance / 4)
   const seen = largestBefore > 0 ? largestBefore : bent.range
   // Beyond its bends a flat function may be clamped to its last value.
@@ -464,10 +745,8 @@ interface Path {
 interface Step {
   readonly stage: NetworkStage
   readonly activation: ActivationLayer
-  readonly next: NetworkStage
-  /** Largest calibrated absolute values: after the activation, and before it. */
-  readonly largest: number
-  readonly largestBefore: number
+  readonly next: StageMath
+  readonly seen: Seen
   /** Largest error of an activation that pieces approximate. */
   readonly tolerance: number
   readonly activationBits: number
@@ -487,19 +766,20 @@ function cheaper(best: Path, path: Path): Path {
  */
 function extendPaths(paths: readonly Path[], step: Step): Path[] {
   const { stage, activation, next, position } = step
-  const instances = activation.pool === undefined ? layerOutput(stage.linear) : elements(activation.pool.output)
+  const instances = activationSize(stage)
   const extended: Path[] = []
   let refusal: unknown
   for (const path of paths) {
     for (const way of waysOf(path.current, step)) {
-      const { fn, pieces, approximates, shift, bits, saturate, lost } = way
-      const ring = ringFor(withOffset(path.current.range, shift))
+      const { fn, pieces, approximates, terms, shift, bits, saturate, lost, ring } = way
       try {
         const values = [...path.values, { ...way.range, scale: way.scale }]
         const { current, coarsened } = provenLinear(next, values, step.weightBits, position)
         const { name, pool } = activation
         const ringOut = ringFor(current.range)
-        const base = { window: area(pool), fn, ...(pieces && { pieces }), shift, bits, saturate, ringIn: ring, ringOut }
+        const window = terms === undefined ? area(pool) : 2 * terms.length
+        const extras = { ...(pieces && { pieces }), ...(terms && { terms }) }
+        const base = { window, fn, ...extras, shift, bits, saturate, ringIn: ring, ringOut }
         const shapes: ActivationShape[] = [{ ...base, select: false }]
         if (fn === 'relu' && pool === undefined) shapes.push({ ...base, select: true })
         const [shape, cost] = shapes
@@ -515,7 +795,7 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
                 name,
                 pool,
                 fn,
-                ...(pieces && { pieces }),
+                ...extras,
                 ...(approximates && { approximates }),
                 shift,
                 bits,
@@ -539,8 +819,9 @@ function extendPaths(paths: readonly Path[], step: Step): Path[] {
   return extended.sort((a, b) => (cheaper(a, b) === a ? -1 : 1)).slice(0, BEAM)
 }
 
-/** Bytes of one circuit: tables, oblivious transfers, projections, selection and the returned share. */
+/** Bytes of one element: tables, oblivious transfers, projections, selection and the returned share. */
 function instanceBytes(shape: ActivationShape): number {
+  if (shape.fn === 'reshare') return shape.ringOut / 8
   const { andGates, evaluatorInputs, outputs } = activationCircuit(shape)
   const element = shape.ringOut / 8
   const selection = shape.select ? 4 + element : 0

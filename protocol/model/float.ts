@@ -1,7 +1,8 @@
 /**
  * The network on floats: for calibration here, and the twin of ONNX Runtime and of the integer executor in tests.
  */
-import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows, transpose } from '../ring/linear.js'
+import { type LinearGeometry, outputSize, type PoolGeometry, poolWindows } from '../ring/linear.js'
+import { assemble } from '../ring/parts.js'
 import type { ActivationLayer, LinearLayer, Network } from './layers.js'
 
 function meanPool(g: PoolGeometry, x: Float64Array): Float64Array {
@@ -53,13 +54,17 @@ function applyFloat(g: LinearGeometry, weights: Float64Array, x: Float64Array): 
 }
 
 function runLinear(layer: LinearLayer, x: Float64Array): Float64Array {
-  const ordered = layer.transpose === undefined ? x : transpose(layer.transpose, x)
-  const pooled = layer.pre === undefined ? ordered : meanPool(layer.pre, ordered)
-  const y = applyFloat(layer.geometry, layer.weights, pooled).map((v, i) => v + layer.bias[i])
+  const pooled = layer.pre === undefined ? x : meanPool(layer.pre, x)
+  const y = applyFloat(layer.geometry, layer.weights, pooled).map((v, i) => layer.gain * v + layer.bias[i])
   return layer.post === undefined ? y : meanPool(layer.post, y)
 }
 
 function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
+  if (layer.fn === 'product') {
+    const size = y.length / (2 * layer.signs.length)
+    const term = (t: number, i: number) => layer.signs[t] * y[2 * t * size + i] * y[(2 * t + 1) * size + i]
+    return Float64Array.from({ length: size }, (_, i) => layer.signs.reduce((sum, _s, t) => sum + term(t, i), 0))
+  }
   const pooled = layer.pool === undefined ? y : pool(layer.pool, y, (window) => Math.max(...window))
   const { fn } = layer
   if (fn === 'identity') return pooled
@@ -67,19 +72,30 @@ function runActivation(layer: ActivationLayer, y: Float64Array): Float64Array {
   return fn === 'square' ? pooled.map((v) => v * v) : pooled.map((v) => fn.apply(v))
 }
 
-/** The network's outputs before any final softmax. `watch` sees each stage's value before its activation and after it. */
-export function runFloat(
+type Watch = (stage: number, before: Float64Array, after: Float64Array) => void
+
+/** The network's outputs before any final softmax, states zeros. `watch` sees each stage's value before its activation and after it. */
+export function runFloat(network: Network, input: Float64Array, watch?: Watch): Float64Array {
+  return runFloatStep(network, input, undefined, watch).outputs
+}
+
+/** One inference of a session: `states` are those that the one before left, undefined for the first. */
+export function runFloatStep(
   network: Network,
   input: Float64Array,
-  watch?: (stage: number, before: Float64Array, after: Float64Array) => void,
-): Float64Array {
-  const values = [input]
-  network.stages.forEach(({ from, linear, skips, activation }, i) => {
-    const y = runLinear(linear, values[from]).slice()
-    for (const skip of skips) for (let n = 0; n < y.length; n++) y[n] += skip.sign * values[skip.from][n]
+  states: readonly Float64Array[] | undefined,
+  watch?: Watch,
+): { outputs: Float64Array; states: Float64Array[] } {
+  const values = [input, ...(states ?? network.states.map(({ size }) => new Float64Array(size)))]
+  network.stages.forEach(({ parts, linear, skips, activation }, i) => {
+    const y = runLinear(linear, assemble(parts, linear.transpose, values)).slice()
+    for (const skip of skips) {
+      const value = assemble([skip], undefined, values)
+      for (let n = 0; n < y.length; n++) y[n] += skip.sign * value[n]
+    }
     const after = activation === undefined ? y : runActivation(activation, y)
     values.push(after)
     watch?.(i, y, after)
   })
-  return values[values.length - 1]
+  return { outputs: values[values.length - 1], states: network.states.map(({ next }) => values[next]) }
 }

@@ -5,16 +5,62 @@
  */
 import { MinionnError } from '../errors.js'
 import { MAX_TENSOR_ELEMENTS, MAX_WEIGHTS, MAX_WINDOW } from '../limits.js'
-import { type ConvGeometry, outputSize, type PoolGeometry, weightCount } from '../ring/linear.js'
+import { type ConvGeometry, outputSize, type PoolGeometry, transposedOrder, weightCount } from '../ring/linear.js'
+import { viewOrder, wholeView } from '../ring/parts.js'
 import { isScalarOp, type ScalarFunction, scalarFunction } from './functions.js'
 import { elements, type Network } from './layers.js'
-import { type Tensor as Hidden, NetworkBuilder } from './network-builder.js'
+import { type Tensor as Hidden, NetworkBuilder, sameValue } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
 
 /** Operators that slide along a line as over an image of one row. */
 const LINE_OPS = new Set(['Conv', 'MaxPool', 'AveragePool', 'GlobalAveragePool'])
 
 type Image = readonly [number, number, number]
+
+const ELEMENTWISE = {
+  Add: (x: number, y: number) => x + y,
+  Sub: (x: number, y: number) => x - y,
+  Mul: (x: number, y: number) => x * y,
+  Div: (x: number, y: number) => x / y,
+} as const
+
+/** Operators whose inputs may be hidden or constant in any order. */
+const MANY_INPUTS = new Set(['Add', 'Mul', 'Sub', 'Concat', 'Max', 'Min', 'Sum', 'Mean'])
+
+/** Operators that find labels, and what may lie between them and an output. */
+const LABEL_OPS = new Set(['ArgMax', 'ai.onnx.ml.ArrayFeatureExtractor', 'ai.onnx.ml.LabelEncoder'])
+const LABEL_STEPS = new Set(['Cast', 'Reshape', 'Squeeze', 'Unsqueeze', 'Identity', 'Flatten'])
+
+export interface LowerOptions {
+  /** Inputs and the outputs that they become in the next inference of a session, besides those named NAME and NAME_out. */
+  readonly states?: Readonly<Record<string, string>>
+  /** The output to predict where there are several. */
+  readonly output?: string
+}
+
+/** States by the usual name. */
+function derivedStates(graph: OnnxGraph): Record<string, string> {
+  const named = graph.inputs.filter(({ name }) => graph.outputs.includes(`${name}_out`))
+  return Object.fromEntries(named.map(({ name }) => [name, `${name}_out`]))
+}
+
+/** An input's dimensions without the batch. */
+function inputDims(name: string, shape: readonly (number | null)[]): number[] {
+  if (shape.length < 2) {
+    throw new MinionnError(
+      'BAD_MODEL',
+      `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`,
+    )
+  }
+  const dims = shape.slice(1)
+  if (dims.some((dim) => dim === null)) {
+    throw new MinionnError(
+      'BAD_MODEL',
+      `input "${name}" has a dimension of unknown size besides the batch; export with fixed sizes`,
+    )
+  }
+  return dims as number[]
+}
 
 /** A node under translation, with checked access to its attributes. */
 class NodeReader {
@@ -82,6 +128,9 @@ class NodeReader {
 
 class Lowering {
   readonly #graph: OnnxGraph
+  /** Inputs and the outputs that they become in the next inference of a session. */
+  readonly #states: Readonly<Record<string, string>>
+  readonly #outputs: readonly string[]
   readonly #constants: Map<string, Tensor>
   readonly #builder: NetworkBuilder
   #batch: number
@@ -100,41 +149,64 @@ class Lowering {
   #x: Hidden
   readonly #softmaxed = new Set<string>()
 
-  constructor(graph: OnnxGraph) {
+  constructor(graph: OnnxGraph, options: LowerOptions) {
     this.#graph = graph
     this.#constants = new Map(graph.initializers)
-    if (graph.inputs.length !== 1) {
-      const names = graph.inputs.map((input) => input.name).join(', ')
-      throw new MinionnError(
-        'BAD_MODEL',
-        `the model has ${graph.inputs.length} inputs (${names}); exactly one is supported`,
-      )
+    this.#states = { ...derivedStates(graph), ...options.states }
+    for (const [input, output] of Object.entries(this.#states)) {
+      const known = graph.inputs.some(({ name }) => name === input) && graph.outputs.includes(output)
+      if (!known) {
+        const names = `inputs ${graph.inputs.map(({ name }) => name).join(', ')} and outputs ${graph.outputs.join(', ')}`
+        throw new MinionnError('BAD_MODEL', `the state ${input}: ${output} is none of this model, which has ${names}`)
+      }
     }
-    if (graph.outputs.length !== 1) {
-      throw new MinionnError(
-        'BAD_MODEL',
-        `the model has ${graph.outputs.length} outputs (${graph.outputs.join(', ')}); exactly one is supported`,
-      )
-    }
-    const { name, shape } = graph.inputs[0]
-    if (shape.length < 2) {
-      throw new MinionnError(
-        'BAD_MODEL',
-        `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`,
-      )
-    }
-    const dims = shape.slice(1)
-    if (dims.some((dim) => dim === null)) {
-      throw new MinionnError(
-        'BAD_MODEL',
-        `input "${name}" has a dimension of unknown size besides the batch; export with fixed sizes`,
-      )
-    }
-    this.#batch = shape[0] ?? 1
-    this.#current = name
-    this.#builder = new NetworkBuilder(dims as number[])
+    const shapes = new Map(graph.inputs.map(({ name, shape }) => [name, inputDims(name, shape)]))
+    const [states, inputs] = [true, false].map((kept) => [...shapes].filter(([name]) => name in this.#states === kept))
+    if (inputs.length === 0) throw new MinionnError('BAD_MODEL', 'the model has no input')
+    this.#batch = graph.inputs.find(({ name }) => name === inputs[0][0])?.shape[0] ?? 1
+    this.#current = inputs[0][0]
+    // Several inputs are given one behind the other.
+    const sizes = inputs.map(([, dims]) => elements(dims))
+    const whole = inputs.length === 1 ? inputs[0][1] : [sizes.reduce((sum, size) => sum + size, 0)]
+    this.#builder = new NetworkBuilder(
+      whole,
+      states.map(([name, shape]) => ({ name, shape })),
+    )
     this.#x = this.#builder.input
-    this.#hidden.set(name, this.#x)
+    let offset = 0
+    for (const [n, [name, dims]] of inputs.entries()) {
+      const part = this.#builder.slice(this.#builder.input, name, [offset], [1], [sizes[n]])
+      this.#hidden.set(name, inputs.length === 1 ? this.#x : this.#builder.reshape(part, dims))
+      offset += sizes[n]
+    }
+    for (const [n, [name]] of states.entries()) this.#hidden.set(name, this.#builder.state(n))
+    this.#outputs = options.output === undefined ? this.#predictions() : [options.output]
+    if (!this.#outputs.every((name) => graph.outputs.includes(name))) {
+      throw new MinionnError(
+        'BAD_MODEL',
+        `the card's output "${options.output}" is none of ${graph.outputs.join(', ')}`,
+      )
+    }
+  }
+
+  /** The outputs that are no states and no labels: those a client finds itself as the largest of the others. */
+  #predictions(): string[] {
+    const producers = new Map(
+      this.#graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)),
+    )
+    const isLabel = (name: string): boolean => {
+      const node = producers.get(name)
+      if (node === undefined) return false
+      return LABEL_OPS.has(node.op) || (LABEL_STEPS.has(node.op) && node.inputs.some(isLabel))
+    }
+    const next = new Set(Object.values(this.#states))
+    const all = this.#graph.outputs.filter((name) => !next.has(name))
+    const values = all.filter((name) => !isLabel(name))
+    // scikit-learn's map from labels to probabilities shows what goes into it.
+    return (values.length > 0 ? values : all).map((name) => {
+      const node = producers.get(name)
+      return node?.op === 'ai.onnx.ml.ZipMap' ? node.inputs[0] : name
+    })
   }
 
   run(): Network {
@@ -142,6 +214,8 @@ class Lowering {
     const nodes = this.#graph.nodes.filter((node) => node.outputs.some((output) => needed.has(output)))
     const uses = new Map<string, number>()
     for (const name of nodes.flatMap((node) => [...new Set(node.inputs)])) uses.set(name, (uses.get(name) ?? 0) + 1)
+    // What a session or a client gets is used once more.
+    for (const name of [...Object.values(this.#states), ...this.#outputs]) uses.set(name, (uses.get(name) ?? 0) + 1)
     for (const [name, count] of uses) if (count > 1) this.#shared.add(name)
     for (const node of nodes) {
       const reader = new NodeReader(node)
@@ -168,22 +242,37 @@ class Lowering {
         this.#x = this.#builder.reshape(this.#x, [channels, length])
       }
       const [output] = node.outputs
-      this.#hidden.set(output, this.#x)
+      if (!this.#hidden.has(output)) this.#hidden.set(output, this.#x)
       if (this.#softmaxed.has(name)) this.#softmaxed.add(output)
       // Another name of the same value is as shared as the first.
-      if (this.#shared.has(name) && this.#x.from === before.from) this.#shared.add(output)
+      if (this.#shared.has(name) && sameValue(this.#x, before)) this.#shared.add(output)
       if (elements(this.#x.shape) > MAX_TENSOR_ELEMENTS) {
         reader.fail(`its output has ${elements(this.#x.shape)} elements; at most ${MAX_TENSOR_ELEMENTS} are supported`)
       }
     }
-    const output = this.#hidden.get(this.#graph.outputs[0])
-    if (output === undefined) {
+    const results = this.#outputs.map((name) => this.#result(name))
+    const flat = results.map((x) => this.#builder.reshape(x, [elements(x.shape)]))
+    const output = this.#builder.concat(flat, 'the outputs', 0)
+    return this.#builder.finish(
+      output,
+      this.#stateNames().map((name) => this.#result(this.#states[name])),
+    )
+  }
+
+  /** The states' inputs in the graph's order. */
+  #stateNames(): string[] {
+    return this.#graph.inputs.map(({ name }) => name).filter((name) => name in this.#states)
+  }
+
+  #result(name: string): Hidden {
+    const result = this.#hidden.get(name)
+    if (result === undefined) {
       throw new MinionnError(
         'BAD_MODEL',
-        `output "${this.#graph.outputs[0]}" does not depend on the input through operators of the graph`,
+        `output "${name}" does not depend on the input through operators of the graph`,
       )
     }
-    return this.#builder.finish(output)
+    return result
   }
 
   /** Whether nothing but the node under translation uses its hidden input. */
@@ -193,7 +282,7 @@ class Lowering {
 
   /** Values that the output depends on. */
   #needed(): Set<string> {
-    const needed = new Set(this.#graph.outputs)
+    const needed = new Set([...this.#outputs, ...Object.values(this.#states)])
     for (const node of this.#graph.nodes.toReversed()) {
       if (node.outputs.some((output) => needed.has(output))) for (const input of node.inputs) needed.add(input)
     }
@@ -228,6 +317,56 @@ class Lowering {
       case 'Squeeze':
         // Only ever of shape entries, for which scalar or vector makes no difference.
         return this.#define(node, { shape: [tensors[0].data.length], data: tensors[0].data })
+      case 'Reshape': {
+        const { data } = tensors[0]
+        const dims = [...(tensors[1]?.data ?? r.ints('shape', []))]
+        const known = dims.filter((dim) => dim !== -1).reduce((product, dim) => product * dim, 1)
+        return this.#define(node, { shape: dims.map((dim) => (dim === -1 ? data.length / known : dim)), data })
+      }
+      case 'Shape':
+        return this.#define(node, { shape: [tensors[0].shape.length], data: Float64Array.from(tensors[0].shape) })
+      case 'ConstantOfShape': {
+        const value = node.attributes.get('value')
+        const fill = value !== undefined && typeof value === 'object' && 'data' in value ? value.data[0] : 0
+        const shape = [...tensors[0].data]
+        return this.#define(node, { shape, data: new Float64Array(elements(shape)).fill(fill) })
+      }
+      case 'Transpose': {
+        const [{ shape, data }] = tensors
+        const perm = r.ints('perm', [...shape.keys()].reverse())
+        const order = transposedOrder({ shape, perm })
+        return this.#define(node, { shape: perm.map((d) => shape[d]), data: data.map((_, i) => data[order[i]]) })
+      }
+      case 'Slice': {
+        const [{ shape, data }] = tensors
+        const { starts, steps, sizes } = this.#sliceOf(r, shape)
+        const whole = wholeView(shape)
+        const offset = starts.reduce((at, start, d) => at + start * whole.strides[d], 0)
+        const order = viewOrder({ offset, sizes, strides: whole.strides.map((stride, d) => stride * steps[d]) })
+        return this.#define(node, { shape: sizes, data: Float64Array.from(order, (at) => data[at]) })
+      }
+      case 'Add':
+      case 'Sub':
+      case 'Mul':
+      case 'Div': {
+        const [x, y] = tensors
+        const apply = ELEMENTWISE[node.op]
+        if (x.data.length !== y.data.length && x.data.length !== 1 && y.data.length !== 1) {
+          r.fail(
+            `it combines constants of shapes [${x.shape}] and [${y.shape}]; equal ones, or a single number, are expected`,
+          )
+        }
+        const larger = x.data.length >= y.data.length ? x : y
+        const at = (tensor: Tensor, i: number) => tensor.data[tensor.data.length === 1 ? 0 : i]
+        return this.#define(node, { shape: larger.shape, data: larger.data.map((_, i) => apply(at(x, i), at(y, i))) })
+      }
+      case 'Sqrt':
+      case 'Neg':
+      case 'Exp':
+        return this.#define(node, {
+          shape: tensors[0].shape,
+          data: tensors[0].data.map({ Sqrt: Math.sqrt, Neg: (v: number) => -v, Exp: Math.exp }[node.op]),
+        })
       case 'Gather': {
         const size = tensors[0].data.length
         const data = tensors[1].data.map((at) => tensors[0].data[at < 0 ? at + size : at])
@@ -278,7 +417,7 @@ class Lowering {
 
   #node(r: NodeReader): void {
     const { node } = r
-    if (node.inputs[0] !== this.#current && !['Add', 'Mul', 'Sub'].includes(node.op)) {
+    if (node.inputs[0] !== this.#current && !MANY_INPUTS.has(node.op)) {
       r.fail('its first input is constant and another one is hidden; only constant weights are supported')
     }
     const b = this.#builder
@@ -307,10 +446,18 @@ class Lowering {
       case 'LeakyRelu':
         return this.#scalar(r, [r.number('alpha', 0.01)])
       case 'PRelu': {
-        const slopes = this.#constant(r, 1).data
-        if (slopes.some((slope) => slope !== slopes[0]))
-          r.fail('its slopes differ; only one for all elements is supported')
-        return this.#apply(node.name, scalarFunction('LeakyRelu', [slopes[0]]))
+        const slopes = this.#constant(r, 1)
+        const [first] = slopes.data
+        if (slopes.data.every((slope) => slope === first)) {
+          return this.#apply(node.name, scalarFunction('LeakyRelu', [first]))
+        }
+        // x where it is positive and a x elsewhere: a x + (1 - a) ReLU(x).
+        const a = this.#broadcast(r, slopes)
+        const none = new Float64Array(a.length)
+        const passing = b.relu(this.#x, node.name, false)
+        const rest = a.map((slope) => 1 - slope)
+        this.#x = b.add(b.affine(passing, node.name, rest, none), b.affine(this.#x, node.name, a, none), node.name, 1)
+        return
       }
       case 'Clip': {
         const [low, high] = [
@@ -379,28 +526,8 @@ class Lowering {
         })
         return
       }
-      case 'ReduceMean': {
-        const input = this.#image(r)
-        const axes = r.has('axes') ? r.ints('axes', []) : [...(this.#optional(r, 1)?.data ?? [])]
-        const rank = this.#x.shape.length + 1
-        const behind = axes.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, c) => a - c)
-        if (behind.join() !== Array.from({ length: rank - 2 }, (_, d) => d + 2).join()) {
-          r.fail(`it takes means over the axes [${axes}]; only those over whole images are supported`)
-        }
-        const keep = r.number('keepdims', 1) === 1
-        r.ignore('noop_with_empty_axes')
-        const size = [input[1], input[2]] as const
-        const [channels] = input
-        this.#x = b.meanPool(this.#x, node.name, {
-          input,
-          output: [channels, 1, 1],
-          kernel: size,
-          strides: size,
-          pads: [0, 0, 0, 0],
-        })
-        this.#x = b.reshape(this.#x, keep ? [channels, ...Array(rank - 2).fill(1)] : [channels])
-        return
-      }
+      case 'ReduceMean':
+        return this.#reduce(r)
       case 'Flatten': {
         const axis = r.number('axis', 1)
         const rank = this.#x.shape.length + 1
@@ -429,6 +556,58 @@ class Lowering {
       case 'Squeeze':
       case 'Unsqueeze':
         return this.#squeeze(r)
+      case 'Split':
+        return this.#split(r)
+      case 'Slice': {
+        const { starts, steps, sizes } = this.#sliceOf(r, [this.#batch, ...this.#x.shape])
+        if (sizes[0] !== this.#batch || steps[0] !== 1) r.fail('it cuts the batch, which stays whole')
+        this.#x = b.slice(this.#x, node.name, starts.slice(1), steps.slice(1), sizes.slice(1))
+        return
+      }
+      case 'Gather': {
+        const axis = this.#axis(r, r.number('axis', 0))
+        const indices = this.#constant(r, 1)
+        const size = this.#x.shape[axis]
+        const at = [...indices.data].map((index) => (index < 0 ? index + size : index))
+        if (at.some((index) => index < 0 || index >= size || !Number.isInteger(index)) || at.length === 0) {
+          r.fail(`its indices [${indices.data.slice(0, 10)}] are not all within 0 and ${size - 1}`)
+        }
+        const picked = b.gather(this.#x, node.name, axis, at)
+        const { shape } = this.#x
+        this.#x = b.reshape(picked, [...shape.slice(0, axis), ...indices.shape, ...shape.slice(axis + 1)])
+        return
+      }
+      case 'Concat': {
+        const axis = this.#axis(r, r.number('axis', 1))
+        this.#x = b.concat(this.#operands(r, axis), node.name, axis)
+        return
+      }
+      case 'Pad':
+        return this.#pad(r)
+      case 'Expand':
+      case 'Tile':
+        return this.#expand(r)
+      case 'Max':
+      case 'Min':
+      case 'Sum':
+      case 'Mean':
+        return this.#several(r)
+      case 'Neg':
+        return this.#uniform(r, -1, 0)
+      case 'ReduceMax':
+      case 'ReduceMin':
+      case 'ReduceSum':
+        return this.#reduce(r)
+      case 'Cast': {
+        // Float, float16, double, bfloat16.
+        const to = r.number('to', 1)
+        r.ignore('saturate')
+        if (![1, 10, 11, 16].includes(to))
+          r.fail(`it casts a hidden value to ONNX data type ${to}; only floats are supported`)
+        return
+      }
+      case 'ConvTranspose':
+        return this.#convTranspose(r)
       case 'Softmax':
       case 'LogSoftmax': {
         const axis = r.number('axis', this.#graph.opset >= 13 ? -1 : 1)
@@ -443,7 +622,7 @@ class Lowering {
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, Gemm, MatMul, Add, Sub, Mul and Div with constants, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean over images, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
   }
@@ -580,20 +759,361 @@ class Lowering {
 
   #averagePool(r: NodeReader): void {
     const includePad = r.number('count_include_pad', 0) === 1
-    const ceil = r.number('ceil_mode', 0) === 1
     const pool = this.#pool(r)
-    const overhang = ([0, 1] as const).some(
-      (axis) =>
-        (pool.output[1 + axis] - 1) * pool.strides[axis] + pool.kernel[axis] >
-        pool.input[1 + axis] + pool.pads[axis] + pool.pads[axis + 2],
+    const { output, kernel, strides, pads, input } = pool
+    const name = r.node.name
+    this.#x = this.#builder.meanPool(this.#x, name, pool)
+    // Elements that count on either axis: those of the image, or of its padding as well, but none behind that.
+    const counted = ([0, 1] as const).map((axis) =>
+      Array.from({ length: output[1 + axis] }, (_, o) => {
+        const start = o * strides[axis] - pads[axis]
+        const low = includePad ? -pads[axis] : 0
+        const high = input[1 + axis] + (includePad ? pads[axis + 2] : 0)
+        return Math.min(start + kernel[axis], high) - Math.max(start, low)
+      }),
     )
-    const padded = pool.pads.some((pad) => pad > 0)
-    if ((padded && !includePad) || (ceil && overhang)) {
-      r.fail(
-        'its windows at the border average fewer elements than the others; use count_include_pad=1 or windows that tile the image',
-      )
+    const full = kernel[0] * kernel[1]
+    const scale = Float64Array.from({ length: elements(output) }, (_, n) => {
+      const [y, x] = [Math.floor(n / output[2]) % output[1], n % output[2]]
+      return full / (counted[0][y] * counted[1][x])
+    })
+    if (scale.some((v) => v !== 1)) this.#x = this.#builder.affine(this.#x, name, scale, new Float64Array(scale.length))
+  }
+
+  /** An axis of the graph as one without the batch. */
+  #axis(r: NodeReader, axis: number): number {
+    const rank = this.#x.shape.length + 1
+    const at = axis < 0 ? axis + rank : axis
+    if (at < 1 || at >= rank) {
+      r.fail(`attribute axis is ${axis} on a value of shape [N,${this.#x.shape}]; an axis behind the batch is expected`)
     }
-    this.#x = this.#builder.meanPool(this.#x, r.node.name, pool)
+    return at - 1
+  }
+
+  /** Starts, steps and sizes of a Slice on a tensor of this shape, batch included. */
+  #sliceOf(r: NodeReader, shape: readonly number[]): { starts: number[]; steps: number[]; sizes: number[] } {
+    const list = (at: number, name: string) =>
+      r.has(name) ? r.ints(name, []) : r.node.inputs[at] ? [...this.#constant(r, at).data] : undefined
+    const [from, to] = [list(1, 'starts') ?? [], list(2, 'ends') ?? []]
+    const axes = list(3, 'axes') ?? from.map((_, i) => i)
+    const by = list(4, 'steps') ?? from.map(() => 1)
+    const starts = shape.map(() => 0)
+    const steps = shape.map(() => 1)
+    const sizes = [...shape]
+    axes.forEach((given, i) => {
+      const axis = given < 0 ? given + shape.length : given
+      const size = shape[axis]
+      const step = by[i]
+      if (size === undefined || step === 0 || step === undefined)
+        r.fail(`it slices axis ${given} by steps of ${step} of a value of shape [${shape}]`)
+      const clamp = (v: number, low: number, high: number) => Math.min(Math.max(v < 0 ? v + size : v, low), high)
+      const start = step > 0 ? clamp(from[i], 0, size) : clamp(from[i], 0, size - 1)
+      const end = step > 0 ? clamp(to[i], 0, size) : clamp(to[i], -1, size - 1)
+      starts[axis] = start
+      steps[axis] = step
+      sizes[axis] = Math.max(0, Math.ceil((end - start) / step))
+    })
+    if (elements(sizes) === 0) r.fail(`it leaves nothing of a value of shape [${shape}]`)
+    return { starts, steps, sizes }
+  }
+
+  #split(r: NodeReader): void {
+    const { node } = r
+    const axis = this.#axis(r, r.number('axis', 0))
+    r.ignore('num_outputs')
+    const size = this.#x.shape[axis]
+    const count = node.outputs.length
+    const each = Math.ceil(size / count)
+    const even = Array.from({ length: count }, (_, i) => Math.min(each, size - i * each))
+    const sizes = r.has('split') ? r.ints('split', []) : [...(this.#optional(r, 1)?.data ?? even)]
+    if (sizes.length !== count || sizes.reduce((sum, v) => sum + v, 0) !== size || sizes.some((v) => v < 1)) {
+      r.fail(`it splits ${size} elements into [${sizes}] for ${count} outputs`)
+    }
+    let start = 0
+    const whole = this.#x
+    sizes.forEach((length, i) => {
+      const at = (v: number, other: number) => whole.shape.map((_, d) => (d === axis ? v : other))
+      const shape = whole.shape.map((dim, d) => (d === axis ? length : dim))
+      const part = this.#builder.slice(whole, node.name, at(start, 0), at(1, 1), shape)
+      this.#hidden.set(node.outputs[i], part)
+      start += length
+    })
+    this.#x = this.#hidden.get(node.outputs[0])!
+  }
+
+  /** All inputs as hidden tensors for a Concat; of constants their values are added behind. */
+  #operands(r: NodeReader, axis: number): Hidden[] {
+    const { shape } = this.#x
+    return r.node.inputs.map((name, at) => {
+      const hidden = this.#hidden.get(name)
+      if (hidden !== undefined) {
+        const fits =
+          hidden.shape.length === shape.length && hidden.shape.every((dim, d) => d === axis || dim === shape[d])
+        if (!fits)
+          r.fail(`its hidden inputs have shapes [N,${shape}] and [N,${hidden.shape}], which do not fit together`)
+        return hidden
+      }
+      const constant = this.#constant(r, at)
+      const dims = constant.shape.slice(1)
+      const fits = dims.length === shape.length && dims.every((dim, d) => d === axis || dim === shape[d])
+      if (!fits || constant.shape[0] !== this.#batch)
+        r.fail(`a constant of shape [${constant.shape}] does not fit beside [N,${shape}]`)
+      const zeros = this.#builder.zeros(dims)
+      if (constant.data.every((v) => v === 0)) return zeros
+      return this.#builder.affine(
+        zeros,
+        r.node.name,
+        new Float64Array(elements(dims)).fill(1),
+        constant.data.slice(0, elements(dims)),
+      )
+    })
+  }
+
+  /** Zeros and other numbers around, or what lies at the edges again. */
+  #pad(r: NodeReader): void {
+    const mode = r.string('mode', 'constant')
+    const { shape } = this.#x
+    const rank = shape.length + 1
+    const given = r.has('pads')
+      ? r.ints('pads', [])
+      : r.has('paddings')
+        ? r.ints('paddings', [])
+        : [...this.#constant(r, 1).data]
+    const value = r.has('value') ? r.number('value', 0) : (this.#optional(r, 2)?.data[0] ?? 0)
+    const axes = this.#optional(r, 3)?.data ?? Float64Array.from({ length: rank }, (_, d) => d)
+    if (given.length !== 2 * axes.length) r.fail(`its pads [${given}] are not two for each of ${axes.length} axes`)
+    for (const [n, raw] of axes.entries()) {
+      const axis = raw < 0 ? raw + rank : raw
+      const [before, after] = [given[n], given[n + axes.length]]
+      if (before === 0 && after === 0) continue
+      if (axis === 0) r.fail('it pads the batch, which stays as it is')
+      this.#x = this.#padAxis(r, mode, axis - 1, before, after, value)
+    }
+  }
+
+  #padAxis(r: NodeReader, mode: string, axis: number, before: number, after: number, value: number): Hidden {
+    const b = this.#builder
+    const x = this.#x
+    const size = x.shape[axis]
+    const indices = Array.from({ length: size + before + after }, (_, i) => i - before)
+    if (indices.length < 1) r.fail(`its pads [${before}, ${after}] leave nothing of ${size} elements`)
+    const inside = indices.filter((i) => i >= 0 && i < size)
+    if (mode !== 'constant' || inside.length === indices.length) {
+      const period = 2 * (size - 1)
+      const fold: Record<string, (i: number) => number> = {
+        constant: (i) => i,
+        edge: (i) => Math.min(Math.max(i, 0), size - 1),
+        wrap: (i) => ((i % size) + size) % size,
+        reflect: (i) => (period === 0 ? 0 : size - 1 - Math.abs(size - 1 - (((i % period) + period) % period))),
+      }
+      if (fold[mode] === undefined) r.fail(`attribute mode is ${mode}; constant, edge, reflect or wrap is expected`)
+      return b.gather(x, r.node.name, axis, indices.map(fold[mode]))
+    }
+    const zeros = (length: number) => b.zeros(x.shape.map((dim, d) => (d === axis ? length : dim)))
+    const middle = inside.length === size ? x : b.gather(x, r.node.name, axis, inside)
+    const parts = [...(before > 0 ? [zeros(before)] : []), middle, ...(after > 0 ? [zeros(after)] : [])]
+    const padded = b.concat(parts, r.node.name, axis)
+    if (value === 0) return padded
+    const inner = elements(x.shape.slice(axis + 1))
+    const shift = Float64Array.from({ length: elements(padded.shape) }, (_, n) => {
+      const i = (Math.floor(n / inner) % padded.shape[axis]) - Math.max(before, 0)
+      return i >= 0 && i < inside.length ? 0 : value
+    })
+    return b.affine(padded, r.node.name, new Float64Array(shift.length).fill(1), shift)
+  }
+
+  #expand(r: NodeReader): void {
+    const target = [...this.#constant(r, 1).data]
+    const full = [this.#batch, ...this.#x.shape]
+    if (r.node.op === 'Tile') {
+      if (target.length !== full.length || target[0] !== 1)
+        r.fail(`its repeats [${target}] do not fit [N,${this.#x.shape}] with one batch`)
+      let x = this.#x
+      for (let d = 1; d < target.length; d++) {
+        const indices = Array.from({ length: full[d] * target[d] }, (_, i) => i % full[d])
+        if (target[d] !== 1) x = this.#builder.gather(x, r.node.name, d - 1, indices)
+      }
+      this.#x = x
+      return
+    }
+    const rank = Math.max(target.length, full.length)
+    const align = (dims: readonly number[]) => [...Array(rank - dims.length).fill(1), ...dims]
+    const [from, to] = [align(full), align(target)]
+    const dims = from.map((dim, d) => Math.max(dim, to[d]))
+    if (rank !== full.length || dims[0] !== this.#batch || from.some((dim, d) => dim !== dims[d] && dim !== 1)) {
+      r.fail(`it expands [N,${this.#x.shape}] to [${target}]; the batch must stay as it is`)
+    }
+    this.#x = this.#builder.expand(this.#x, r.node.name, dims.slice(1))
+  }
+
+  /** The running value becomes a x + b for numbers a, b. */
+  #uniform(r: NodeReader, a: number, b: number): void {
+    const size = elements(this.#x.shape)
+    this.#note({ op: r.node.op, apply: (x) => a * x + b }, false)
+    this.#x = this.#builder.affine(this.#x, r.node.name, new Float64Array(size).fill(a), new Float64Array(size).fill(b))
+  }
+
+  #negated(x: Hidden, name: string): Hidden {
+    const size = elements(x.shape)
+    return this.#builder.affine(x, name, new Float64Array(size).fill(-1), new Float64Array(size))
+  }
+
+  /** Max, Min, Sum and Mean of several tensors. */
+  #several(r: NodeReader): void {
+    const { op, name, inputs } = r.node
+    const b = this.#builder
+    const constants = inputs.filter((input) => !this.#hidden.has(input))
+    if (inputs.length === 1) return
+    if (constants.length > 0) {
+      const bound = this.#constants.get(constants[0])?.data
+      const uniform = bound?.every((v) => v === bound[0])
+      if (inputs.length === 2 && uniform && (op === 'Max' || op === 'Min')) {
+        const [low, high] = op === 'Max' ? [bound![0], Number.POSITIVE_INFINITY] : [Number.NEGATIVE_INFINITY, bound![0]]
+        return this.#apply(name, scalarFunction('Clip', [low, high]))
+      }
+      r.fail('it combines hidden values with constants; only Max and Min with one number are supported')
+    }
+    const hidden = inputs.map((input) => this.#hidden.get(input)!)
+    const shape = this.#broadcastShape(r, hidden)
+    const all = hidden.map((x) => b.expand(x, name, shape))
+    if (op === 'Max') this.#x = b.maximum(all, name)
+    else if (op === 'Min')
+      this.#x = this.#negated(
+        b.maximum(
+          all.map((x) => this.#negated(x, name)),
+          name,
+        ),
+        name,
+      )
+    else {
+      this.#x = all.reduce((sum, x) => b.add(sum, x, name, 1))
+      if (op === 'Mean') this.#uniform(r, 1 / all.length, 0)
+    }
+  }
+
+  /** The shape that hidden tensors of as many dimensions broadcast to. */
+  #broadcastShape(r: NodeReader, tensors: readonly Hidden[]): number[] {
+    const shapes = tensors.map((x) => x.shape)
+    const dims = shapes[0].map((_, d) => Math.max(...shapes.map((shape) => shape[d])))
+    const fits = shapes.every(
+      (shape) => shape.length === dims.length && shape.every((dim, d) => dim === dims[d] || dim === 1),
+    )
+    if (!fits)
+      r.fail(
+        `its hidden inputs have shapes ${shapes.map((shape) => `[N,${shape}]`).join(' and ')}; ones that broadcast to each other are expected`,
+      )
+    return dims
+  }
+
+  /** The largest, least, mean or sum over dimensions. */
+  #reduce(r: NodeReader): void {
+    const { op, name } = r.node
+    const b = this.#builder
+    const { shape } = this.#x
+    const given = r.has('axes') ? r.ints('axes', []) : [...(this.#optional(r, 1)?.data ?? [])]
+    const keep = r.number('keepdims', 1) === 1
+    const noop = r.number('noop_with_empty_axes', 0) === 1
+    if (given.length === 0 && noop) return
+    if (given.length === 0) r.fail('it goes over all axes, the batch included; axes behind the batch are expected')
+    const axes = given.map((axis) => this.#axis(r, axis)).sort((a, c) => a - c)
+    const window = elements(axes.map((d) => shape[d]))
+    if (window > MAX_WINDOW) r.fail(`it goes over ${window} elements; at most ${MAX_WINDOW} are supported`)
+    const flipped = op === 'ReduceMin'
+    const image = shape.length === 3 && axes.join() === '1,2' && op !== 'ReduceMax' && !flipped
+    if (image) {
+      const input = this.#image(r)
+      const size = [input[1], input[2]] as const
+      const output: Image = [input[0], 1, 1]
+      this.#x = b.meanPool(this.#x, name, { input, output, kernel: size, strides: size, pads: [0, 0, 0, 0] })
+    } else {
+      const x = flipped ? this.#negated(this.#x, name) : this.#x
+      this.#x = b.reduce(x, name, op === 'ReduceMax' || flipped ? 'max' : 'mean', axes)
+      if (flipped) this.#x = this.#negated(this.#x, name)
+    }
+    this.#x = b.reshape(
+      this.#x,
+      shape.flatMap((dim, d) => (axes.includes(d) ? (keep ? [1] : []) : [dim])),
+    )
+    if (op === 'ReduceSum') {
+      const size = elements(this.#x.shape)
+      this.#x = b.affine(this.#x, name, new Float64Array(size).fill(window), new Float64Array(size))
+    }
+  }
+
+  /** A convolution of the image with zeros between its pixels, the kernel mirrored. */
+  #convTranspose(r: NodeReader): void {
+    const b = this.#builder
+    const { name } = r.node
+    const weights = this.#constant(r, 1)
+    const bias = this.#optional(r, 2)
+    const [channels, height, width] = this.#image(r)
+    const line = this.#x.shape.length === 2
+    const groups = r.number('group', 1)
+    if (weights.shape.length !== (line ? 3 : 4))
+      r.fail(`its weights have shape [${weights.shape}]; [channels, filters / group, height, width] are expected`)
+    const [inputs, perGroup] = weights.shape
+    const kernel: readonly [number, number] = line ? [1, weights.shape[2]] : [weights.shape[2], weights.shape[3]]
+    if (inputs !== channels || channels % groups !== 0)
+      r.fail(`weights [${weights.shape}] and group ${groups} do not fit an input of ${channels} channels`)
+    r.ints('kernel_shape', [])
+    const strides = r.pair('strides', [1, 1])
+    const dilations = r.pair('dilations', [1, 1])
+    if (r.has('output_shape') || r.string('auto_pad', 'NOTSET') !== 'NOTSET')
+      r.fail('attributes output_shape and auto_pad are not supported; export explicit pads')
+    const two = (list: readonly number[]) => (list.length === 1 ? [0, list[0]] : list)
+    const extra = two(r.ints('output_padding', [0, 0]))
+    const listed = r.ints('pads', [0, 0, 0, 0])
+    const pads = listed.length === 2 ? [0, listed[0], 0, listed[1]] : listed
+    const size: readonly [number, number] = [height, width]
+    // [channels, height, width] -> [channels, height, strides, width, strides], zeros but where both strides are 0.
+    let x = b.reshape(this.#x, [1, channels, height, width])
+    const apart = strides[0] * strides[1]
+    if (apart > 1) x = b.concat([x, b.zeros([apart - 1, channels, height, width])], name, 0)
+    x = b.reshape(x, [strides[0], strides[1], channels, height, width])
+    if (apart > 1) x = b.transpose(x, name, [2, 3, 0, 4, 1])
+    let shape: Image = [channels, height * strides[0], width * strides[1]]
+    x = b.reshape(x, shape)
+    const around: [number, number, number, number] = [0, 0, 0, 0]
+    for (const axis of [0, 1] as const) {
+      const reach = dilations[axis] * (kernel[axis] - 1)
+      around[axis] = reach - pads[axis]
+      around[axis + 2] = reach - pads[axis + 2] + extra[axis] + 1 - strides[axis]
+    }
+    if (around.some((pad) => pad < 0)) {
+      // Less than nothing around: cut off.
+      const cut = around.map((pad) => Math.max(0, -pad))
+      const sizes = [channels, shape[1] - cut[0] - cut[2], shape[2] - cut[1] - cut[3]]
+      x = b.slice(x, name, [0, cut[0], cut[1]], [1, 1, 1], sizes)
+      shape = [sizes[0], sizes[1], sizes[2]]
+      for (let i = 0; i < 4; i++) around[i] = Math.max(0, around[i])
+    }
+    const filters = perGroup * groups
+    const outputs = ([0, 1] as const).map(
+      (axis) => shape[1 + axis] + around[axis] + around[axis + 2] - dilations[axis] * (kernel[axis] - 1),
+    )
+    if (outputs.some((v) => v < 1) || size.some((v) => v < 1)) r.fail(`its pads [${pads}] leave nothing of its result`)
+    const geometry: ConvGeometry = {
+      kind: 'conv',
+      input: shape,
+      output: [filters, outputs[0], outputs[1]],
+      kernel,
+      strides: [1, 1],
+      dilations,
+      groups,
+      pads: around,
+    }
+    const taps = kernel[0] * kernel[1]
+    const inGroup = channels / groups
+    const mirrored = Float64Array.from({ length: filters * inGroup * taps }, (_, i) => {
+      const [m, c, t] = [Math.floor(i / (inGroup * taps)), Math.floor(i / taps) % inGroup, i % taps]
+      const group = Math.floor(m / perGroup)
+      return weights.data[((group * inGroup + c) * perGroup + (m % perGroup)) * taps + (taps - 1 - t)]
+    })
+    const area = outputs[0] * outputs[1]
+    const expanded = new Float64Array(filters * area)
+    if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
+    const made = b.linear(x, name, geometry, mirrored, expanded)
+    this.#x = line ? b.reshape(made, [filters, outputs[1]]) : made
   }
 
   #gemm(r: NodeReader): void {
@@ -679,32 +1199,28 @@ class Lowering {
     // A sum of multiples stays linear: it is exact, and needs no pieces.
     const linear = (op === 'Add' || op === 'Sub') && !a.bent && !b.bent
     if (a.base !== b.base || linear) return false
-    const combined: Record<string, (x: number, y: number) => number> = {
-      Add: (x, y) => x + y,
-      Sub: (x, y) => x - y,
-      Mul: (x, y) => x * y,
-      Div: (x, y) => x / y,
-    }
     const ops = [...new Set([a.fn.op, b.fn.op, op].filter((part) => part !== ''))].join(', ')
-    const fn: ScalarFunction = { op: ops, apply: (x) => combined[op](a.fn.apply(x), b.fn.apply(x)) }
+    const fn: ScalarFunction = {
+      op: ops,
+      apply: (x) => ELEMENTWISE[op as keyof typeof ELEMENTWISE](a.fn.apply(x), b.fn.apply(x)),
+    }
     this.#functions.set(this.#output, { base: a.base, fn, bent: true })
     this.#x = this.#builder.scalar(this.#hidden.get(a.base)!, name, fn, false)
     return true
   }
 
-  /** A residual connection: the sum or difference of two hidden tensors. */
+  /** The sum, difference or product of two hidden tensors. */
   #twoHidden(r: NodeReader, a: Hidden, b: Hidden): void {
     const { op, name, inputs } = r.node
     r.ignore('broadcast', 'axis')
     if (this.#combine(r)) return
-    if (op !== 'Add' && op !== 'Sub') r.fail('it combines two hidden values; only their sum or difference is supported')
+    if (op === 'Div') r.fail('it divides by a hidden value; only division by constants is supported')
     if (inputs.some((input) => this.#softmaxed.has(input))) {
       r.fail('it follows a softmax; only the last softmax of a network is supported, because it is dropped')
     }
-    if (a.shape.length !== b.shape.length || a.shape.some((dim, i) => dim !== b.shape[i])) {
-      r.fail(`its hidden inputs have shapes [N,${a.shape}] and [N,${b.shape}]; equal ones are expected`)
-    }
-    this.#x = this.#builder.add(a, b, name, op === 'Add' ? 1 : -1)
+    const shape = this.#broadcastShape(r, [a, b])
+    const [x, y] = [a, b].map((tensor) => this.#builder.expand(tensor, name, shape))
+    this.#x = op === 'Mul' ? this.#builder.multiply(x, y, name) : this.#builder.add(x, y, name, op === 'Add' ? 1 : -1)
   }
 
   /** A constant spread over the running value's shape, as ONNX broadcasts it (and as opset < 7 did, by axis). */
@@ -791,6 +1307,6 @@ class Lowering {
 }
 
 /** Translates an ONNX graph. Throws BAD_MODEL naming node, operator, attribute and what to do. */
-export function lowerGraph(graph: OnnxGraph): Network {
-  return new Lowering(graph).run()
+export function lowerGraph(graph: OnnxGraph, options: LowerOptions = {}): Network {
+  return new Lowering(graph, options).run()
 }

@@ -17,6 +17,7 @@ export type Attribute = number | string | readonly number[] | Tensor
 
 export interface OnnxNode {
   readonly name: string
+  /** With its domain where that is not ONNX's own. */
   readonly op: string
   readonly inputs: readonly string[]
   readonly outputs: readonly string[]
@@ -210,14 +211,9 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
 }
 
 function decodeNode(raw: RawNode, position: number): OnnxNode {
-  const op = raw.op_type ?? ''
+  const foreign = raw.domain && raw.domain !== 'ai.onnx' ? `${raw.domain}.` : ''
+  const op = `${foreign}${raw.op_type ?? ''}`
   const name = raw.name || raw.output?.[0] || `#${position}`
-  if (raw.domain && raw.domain !== 'ai.onnx') {
-    throw new MinionnError(
-      'BAD_MODEL',
-      `node "${name}": operator ${raw.domain}.${op} is not an operator of ONNX itself`,
-    )
-  }
   const attributes = new Map<string, Attribute>()
   for (const attribute of raw.attribute ?? []) {
     const value = attributeValue(attribute, `node "${name}", attribute "${attribute.name}"`)

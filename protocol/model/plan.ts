@@ -10,11 +10,14 @@ import { ACTIVATION_FUNCTIONS, type ActivationShape } from '../circuits/activati
 import { MinionnError } from '../errors.js'
 import {
   MAX_CIRCUIT_INPUTS,
+  MAX_PARTS,
   MAX_PLAN_BYTES,
   MAX_RING_BITS,
   MAX_STAGE_TRANSFERS,
   MAX_STAGES,
+  MAX_STATES,
   MAX_TENSOR_ELEMENTS,
+  MAX_TERMS,
   MAX_WEIGHTS,
   MAX_WINDOW,
 } from '../limits.js'
@@ -26,12 +29,13 @@ import {
   type Transposition,
   weightCount,
 } from '../ring/linear.js'
+import { partSize, viewSpan } from '../ring/parts.js'
 import { cardSchema, checkCard } from './card.js'
 import { MAX_KNOTS } from './fit-pieces.js'
 import { elements } from './layers.js'
 
 /** Part of every model id: a change of the wire or of the semantics changes all ids. */
-export const PROTOCOL_VERSION = '1.1.0'
+export const PROTOCOL_VERSION = '1.2.0'
 
 const count = z.int().min(1).max(MAX_TENSOR_ELEMENTS)
 const shape3 = z.tuple([count, count, count]).readonly()
@@ -57,6 +61,26 @@ const int32 = z
   .int()
   .min(-(2 ** 31))
   .max(2 ** 31 - 1)
+const operand = z.strictObject({
+  shift: z
+    .int()
+    .min(0)
+    .max(MAX_RING_BITS - 1),
+  bits: z.int().min(1).max(15),
+  saturate: z.boolean(),
+  signed: z.boolean(),
+})
+const int = z.int()
+const view = z.strictObject({
+  offset: z.int().min(0),
+  sizes: z.array(count).max(8).readonly(),
+  strides: z.array(int).max(8).readonly(),
+})
+/** A value, or what a view shows of it. */
+const from = z
+  .int()
+  .min(0)
+  .max(2 * MAX_STAGES)
 const activation = z.strictObject({
   name: z.string().max(1000),
   /** Window of the max, before ReLU. */
@@ -73,6 +97,13 @@ const activation = z.strictObject({
         .max(MAX_KNOTS + 1)
         .readonly(),
     })
+    .optional(),
+  /** Where fn is `product`: y holds the operands, left and right in turn, one behind the other. */
+  terms: z
+    .array(z.strictObject({ factor: int32, left: operand, right: operand }))
+    .min(1)
+    .max(MAX_TERMS)
+    .readonly()
     .optional(),
   /** What the pieces stand for, and by how much they differ from it at most. */
   approximates: z.strictObject({ fn: z.string().max(40), error: z.number().min(0) }).optional(),
@@ -92,33 +123,24 @@ const stage = z.strictObject({
   name: z.string().max(1000),
   /** k: shares of y = post(W pre(x) + b) + skips live in Z_{2^k}. */
   ring,
-  /** x: the number of a value, 0 the input, i + 1 what stage i makes. */
-  from: z
-    .int()
-    .min(0)
-    .max(MAX_STAGES - 1),
-  /** x is transposed before all else: public, applied to shares locally. */
+  /**
+   * x: values put together, one behind the other. Value 0 is the input, the states follow, then what each stage makes. Factors are
+   * those of an identity, 1 for others. Public, applied to shares locally, as are the next three.
+   */
+  parts: z
+    .array(z.union([z.strictObject({ from, view: view.optional(), factor: int32 }), z.strictObject({ zeros: count })]))
+    .min(1)
+    .max(MAX_PARTS),
+  /** x is transposed before all else. */
   transpose: z
     .strictObject({ shape: z.array(count).min(1).max(8).readonly(), perm: z.array(z.int().min(0)).max(8).readonly() })
     .optional(),
   /** Sums of windows of the input before W, and of W x + b after it: public, applied to shares locally. */
   pre: pool.optional(),
   linear: geometry,
-  /** What an identity multiplies by; 1 for others. */
-  factor: int32.min(1),
   post: pool.optional(),
-  /** Values added to y, times a factor each: public, applied to shares locally. */
-  skips: z
-    .array(
-      z.strictObject({
-        from: z
-          .int()
-          .min(0)
-          .max(MAX_STAGES - 1),
-        factor: int32,
-      }),
-    )
-    .max(MAX_STAGES),
+  /** Values added to y, times a factor each. */
+  skips: z.array(z.strictObject({ from, view: view.optional(), factor: int32 })).max(MAX_PARTS),
   /** The garbled stage behind; the last stage has none. */
   activation: activation.optional(),
 })
@@ -130,7 +152,11 @@ const planSchema = z.strictObject({
     scale: z.number().positive(),
     low: z.int(),
     high: z.int(),
+    /** All elements are 0 but one, which is 1. */
+    oneHot: z.literal(true).optional(),
   }),
+  /** Values that one inference of a session leaves to the next; zeros at first. `next` is the number of the value it becomes. */
+  states: z.array(z.strictObject({ name: z.string().max(1000), size: count, next: from })).max(MAX_STATES),
   stages: z.array(stage).min(1).max(MAX_STAGES),
   /** value = integer / scale. */
   output: z.strictObject({ size: count, scale: z.number().positive() }),
@@ -206,7 +232,13 @@ export function stageSizes(s: Stage): StageSizes {
   const mapOutput = outputSize(s.linear)
   const output = s.post === undefined ? mapOutput : elements(s.post.output)
   const instances =
-    s.activation === undefined ? 0 : s.activation.pool === undefined ? output : elements(s.activation.pool.output)
+    s.activation === undefined
+      ? 0
+      : s.activation.terms !== undefined
+        ? output / (2 * s.activation.terms.length)
+        : s.activation.pool === undefined
+          ? output
+          : elements(s.activation.pool.output)
   return { input: s.pre === undefined ? mapInput : elements(s.pre.input), mapInput, mapOutput, output, instances }
 }
 
@@ -215,14 +247,15 @@ export function activationShape(plan: Plan, i: number): ActivationShape {
   const { ring: ringIn, activation: a } = plan.stages[i]
   if (a === undefined) throw new Error(`stage ${i} has no activation`)
   return {
-    window: a.pool === undefined ? 1 : a.pool.kernel[0] * a.pool.kernel[1],
+    window: a.terms !== undefined ? 2 * a.terms.length : a.pool === undefined ? 1 : a.pool.kernel[0] * a.pool.kernel[1],
     fn: a.fn,
     ...(a.pieces && { pieces: a.pieces }),
+    ...(a.terms && { terms: a.terms }),
     shift: a.shift,
     bits: a.bits,
     saturate: a.saturate,
     ringIn,
-    ringOut: valueRing(plan, i + 1),
+    ringOut: valueRing(plan, resultOf(plan, i)),
     select: a.select,
   }
 }
@@ -241,6 +274,10 @@ const inputsOfStage = new WeakMap<Stage, Int32Array>()
 
 function findActivationInputs(s: Stage): Int32Array {
   const p = s.activation?.pool
+  if (s.activation?.terms !== undefined) {
+    const [window, instances] = [2 * s.activation.terms.length, stageSizes(s).instances]
+    return Int32Array.from({ length: window * instances }, (_, n) => (n % window) * instances + Math.floor(n / window))
+  }
   if (p === undefined) return Int32Array.from({ length: stageSizes(s).output }, (_, i) => i)
   const windows = poolWindows(p)
   const size = p.kernel[0] * p.kernel[1]
@@ -257,19 +294,51 @@ export function needsTriples(s: Stage): boolean {
   return s.linear.kind !== 'identity'
 }
 
-/** Elements of value j: 0 is the input, i + 1 what stage i makes. */
-export function valueSize(plan: Plan, j: number): number {
-  return j === 0 ? elements(plan.input.shape) : stageSizes(plan.stages[j - 1]).instances
+/** Values that are there before the first stage: the input and the states. */
+export function inputCount(plan: Pick<Plan, 'states'>): number {
+  return 1 + plan.states.length
 }
 
-/** The ring that shares of value j live in: the widest of the stages that take it. */
+/** The number of the value that stage i makes. */
+export function resultOf(plan: Pick<Plan, 'states'>, i: number): number {
+  return inputCount(plan) + i
+}
+
+/** Elements of value j. */
+export function valueSize(plan: Plan, j: number): number {
+  if (j === 0) return elements(plan.input.shape)
+  const inputs = inputCount(plan)
+  return j < inputs ? plan.states[j - 1].size : stageSizes(plan.stages[j - inputs]).instances
+}
+
+/** The values that a stage takes. */
+export function takenBy(s: Stage): number[] {
+  return [...s.parts.flatMap((part) => ('from' in part ? part.from : [])), ...s.skips.map((skip) => skip.from)]
+}
+
+/**
+ * The rings that shares of the values live in: the widest of the stages that take it, and of the state that it becomes.
+ */
+export function valueRings(plan: {
+  readonly states: readonly { next: number }[]
+  readonly stages: readonly Stage[]
+}): number[] {
+  const rings = Array.from({ length: 1 + plan.states.length + plan.stages.length }, () => 2)
+  for (const s of plan.stages) for (const value of takenBy(s)) rings[value] = Math.max(rings[value], s.ring)
+  // A state may become another one.
+  for (const _ of plan.states) {
+    plan.states.forEach(({ next }, i) => {
+      rings[next] = Math.max(rings[next], rings[1 + i])
+    })
+  }
+  return rings
+}
+
+/** The ring that shares of value j live in. */
 export function valueRing(plan: Plan, j: number): number {
   let rings = ringsOfValues.get(plan)
   if (rings === undefined) {
-    rings = plan.stages.map(() => 2)
-    for (const { ring, from, skips } of plan.stages) {
-      for (const value of [from, ...skips.map((skip) => skip.from)]) rings[value] = Math.max(rings[value], ring)
-    }
+    rings = valueRings(plan)
     ringsOfValues.set(plan, rings)
   }
   return rings[j]
@@ -294,12 +363,20 @@ function checkPool(p: PoolGeometry, expected: number): void {
   if (elements(p.output) * p.kernel[0] * p.kernel[1] > MAX_TENSOR_ELEMENTS) fail('a pool has too many window elements')
 }
 
-function checkFunction({ activation: a }: Stage, i: number): void {
+function checkFunction({ activation: a, ring }: Stage, i: number): void {
   if (a === undefined) return
   if ((a.fn === 'pieces') !== (a.pieces !== undefined))
     fail(`stage ${i}'s activation lacks its pieces or has none to have`)
+  if ((a.fn === 'product') !== (a.terms !== undefined))
+    fail(`stage ${i}'s activation lacks its terms or has none to have`)
+  if ((a.fn === 'product' || a.fn === 'reshare') && (a.shift > 0 || a.saturate || a.pool !== undefined))
+    fail(`stage ${i} shifts, clamps or pools what it cannot`)
   // Weights of projections are exact in doubles, and mod 2^32 what they say.
-  if (a.fn !== 'identity' && a.fn !== 'relu' && a.bits > 15) fail(`stage ${i}'s activation takes more than 16 bits`)
+  if ((a.fn === 'square' || a.fn === 'pieces') && a.bits > 15) fail(`stage ${i}'s activation takes more than 16 bits`)
+  for (const x of a.terms?.flatMap(({ left, right }) => [left, right]) ?? []) {
+    // The sign is a bit of the sum.
+    if (x.shift + x.bits >= ring) fail(`stage ${i} has operands of more bits than its ring`)
+  }
   if (a.pieces === undefined) return
   const { knots, slopes } = a.pieces
   const inside = knots.every((knot, j) => Math.abs(knot) < 2 ** a.bits && (j === 0 || knot > knots[j - 1]))
@@ -313,24 +390,41 @@ function checkTransposition({ shape, perm }: Transposition, expected: number): v
   if (perm.length !== shape.length || !shape.every((_, d) => perm.includes(d))) fail('a transposition is not one')
 }
 
+/** Checks the views of values of these sizes. */
+function checkViews(s: Stage, i: number, sizes: readonly number[]): void {
+  for (const part of [...s.parts, ...s.skips]) {
+    if ('zeros' in part) continue
+    if (part.from >= sizes.length) fail(`stage ${i} takes a value that is not there yet`)
+    if (part.view === undefined) continue
+    if (part.view.sizes.length !== part.view.strides.length || elements(part.view.sizes) > MAX_TENSOR_ELEMENTS)
+      fail(`stage ${i} has a view that is none`)
+    const [low, high] = viewSpan(part.view)
+    if (low < 0 || high >= sizes[part.from]) fail(`stage ${i} looks beyond a value`)
+  }
+}
+
 function checkPlan(plan: Plan): void {
-  const values = [elements(plan.input.shape)]
+  const values = [elements(plan.input.shape), ...plan.states.map((state) => state.size)]
   if (values[0] > MAX_TENSOR_ELEMENTS) fail('the input is too large')
   if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31)
     fail('its input range is not valid')
   plan.stages.forEach((s, i) => {
     const sizes = stageSizes(s)
-    if ([s.from, ...s.skips.map((skip) => skip.from)].some((value) => value > i)) {
-      fail(`stage ${i} takes a value that is not there yet`)
-    }
-    if (s.skips.some((skip) => values[skip.from] !== sizes.output)) fail(`stage ${i} adds values of other sizes`)
-    if (s.linear.kind !== 'identity' && s.factor !== 1) fail(`stage ${i} multiplies what is not an identity`)
-    const current = values[s.from]
+    checkViews(s, i, values)
+    const size = (part: Stage['parts'][number]) => partSize(part, (j) => values[j])
+    if (s.skips.some((skip) => size(skip) !== sizes.output)) fail(`stage ${i} adds values of other sizes`)
+    if (s.linear.kind !== 'identity' && s.parts.some((part) => 'from' in part && part.factor !== 1))
+      fail(`stage ${i} multiplies what is not an identity`)
+    const current = s.parts.reduce((sum, part) => sum + size(part), 0)
+    if (current > MAX_TENSOR_ELEMENTS) fail(`stage ${i} is too large`)
     if (s.transpose !== undefined) checkTransposition(s.transpose, current)
     if (s.pre !== undefined) checkPool(s.pre, current)
     if (sizes.input !== current) fail(`stage ${i} takes ${sizes.input} elements where ${current} come`)
     if (sizes.mapInput !== (s.pre === undefined ? current : elements(s.pre.output)))
       fail(`stage ${i}'s sizes do not match`)
+    if (!Number.isInteger(sizes.instances)) fail(`stage ${i}'s operands are not of one size`)
+    if (s.activation?.fn === 'reshare' && s.ring < valueRing(plan, resultOf(plan, i)))
+      fail(`stage ${i}'s shares are of a smaller ring than their takers'`)
     const g = s.linear
     if (Math.max(sizes.mapInput, sizes.mapOutput) > MAX_TENSOR_ELEMENTS) fail(`stage ${i} is too large`)
     if (weightCount(g) > MAX_WEIGHTS) fail(`stage ${i} has more than ${MAX_WEIGHTS} weights`)
@@ -369,6 +463,11 @@ function checkPlan(plan: Plan): void {
       )
     }
     values.push(last ? sizes.output : sizes.instances)
+  })
+  plan.states.forEach(({ name, size, next }, j) => {
+    // The last value is the output.
+    if (next >= values.length - 1 || values[next] !== size)
+      fail(`state ${j} ("${name}") becomes a value of another size`)
   })
   const size = values[values.length - 1]
   if (plan.output.size !== size) fail(`it ends with ${size} values instead of ${plan.output.size}`)

@@ -4,8 +4,8 @@
  * For each stage j: the client holds r_j (from a seed) and v_j = W r_j - u_j, the host u_j (from a seed), so that
  * u_j + v_j = W r_j mod 2^k. MiniONN section 4.
  */
-import { needsTriples, type Plan, stageSizes, valueRing, valueSize } from '../model/plan.js'
-import { addSkips, mapInput, multiplyFactor } from '../model/reference.js'
+import { needsTriples, type Plan, type Stage, stageSizes, takenBy, valueRing, valueSize } from '../model/plan.js'
+import { addSkips, mapInput } from '../model/reference.js'
 import { Prg, SEED_BYTES } from '../random.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
 import { reduceInto, sumPool } from '../ring/linear.js'
@@ -29,11 +29,17 @@ export function valueMask(plan: Plan, seed: Uint8Array, j: number): Uint32Array 
   return new Prg(seed, j).ring(valueSize(plan, j), valueRing(plan, j))
 }
 
-/** What stage i's W is applied to of the client's mask: pre(transposed r) mod 2^k. */
+/** The client's masks of the values that a stage takes, by number. */
+function masksFor(plan: Plan, seed: Uint8Array, s: Stage): Uint32Array[] {
+  const masks: Uint32Array[] = []
+  for (const value of takenBy(s)) masks[value] ??= valueMask(plan, seed, value)
+  return masks
+}
+
+/** What stage i's W is applied to of the client's masks: pre of them put together, mod 2^k. */
 export function mapMask(plan: Plan, seed: Uint8Array, i: number): Uint32Array {
   const s = plan.stages[i]
-  const r = valueMask(plan, seed, s.from)
-  return reduceInto(mapInput(s, r), s.ring)
+  return reduceInto(mapInput(s, masksFor(plan, seed, s)), s.ring)
 }
 
 /** u' of stage j, uniform mod 2^32: the host masks its response with it in the engine's ring, and its share is u = -u' mod 2^k. */
@@ -41,14 +47,12 @@ export function responseMask(plan: Plan, seed: Uint8Array, j: number): Uint32Arr
   return new Prg(seed, j).ring(stageSizes(plan.stages[j]).mapOutput, 32)
 }
 
-/** The client's share of stage i's y: post(v), or post(factor pre(r)) where W is the identity, plus its shares of the skips. */
+/** The client's share of stage i's y: post(v), or post(pre(r)) where W is the identity, plus its shares of the skips. */
 export function clientShare(plan: Plan, bundle: ClientBundle, i: number): Uint32Array {
   const s = plan.stages[i]
-  const v = bundle.v[i]?.slice() ?? multiplyFactor(s, mapMask(plan, bundle.seed, i))
+  const v = bundle.v[i]?.slice() ?? mapMask(plan, bundle.seed, i)
   const y = s.post === undefined ? v : sumPool(s.post, v)
-  const masks: Uint32Array[] = []
-  for (const { from } of s.skips) masks[from] ??= valueMask(plan, bundle.seed, from)
-  return reduceInto(addSkips(s, masks, y), s.ring)
+  return reduceInto(addSkips(s, masksFor(plan, bundle.seed, s), y), s.ring)
 }
 
 /** Seed and packed v: what the client stores. */

@@ -41,37 +41,35 @@ export interface GarbledStage {
 
 const circuitOf = (spec: CircuitSpec) => ({ spec, program: programOf(spec) })
 
-/** The stages to garble for a plan: one per activation, and argmax where only the label is revealed. */
-export function garbledStages(plan: Plan): GarbledStage[] {
-  const stages: GarbledStage[] = plan.stages.flatMap((s, i) => {
-    if (s.activation === undefined) return []
+/** The stages to garble for a plan, by their number: activations with a circuit, and argmax where only the label is revealed. */
+export function garbledStages(plan: Plan): (GarbledStage | undefined)[] {
+  const stages = plan.stages.map((s, i): GarbledStage | undefined => {
+    if (s.activation === undefined || s.activation.fn === 'reshare') return undefined
     const shape: ActivationShape = activationShape(plan, i)
-    return [
-      {
-        ...circuitOf({ kind: 'activation', shape }),
-        instances: stageSizes(s).instances,
-        inputs: activationInputs(s),
-        window: shape.window,
-        ringIn: shape.ringIn,
-        projection: {
-          weights: activationWeights(shape),
-          ring: shape.ringOut,
-          selectShift: shape.select ? shape.shift : undefined,
-        },
+    return {
+      ...circuitOf({ kind: 'activation', shape }),
+      instances: stageSizes(s).instances,
+      inputs: activationInputs(s),
+      window: shape.window,
+      ringIn: shape.ringIn,
+      projection: {
+        weights: activationWeights(shape),
+        ring: shape.ringOut,
+        selectShift: shape.select ? shape.shift : undefined,
       },
-    ]
+    }
   })
   if (plan.card.reveal === 'label') {
     const classes = plan.output.size
     const ringIn = plan.stages[plan.stages.length - 1].ring
-    stages.push({
+    stages[stages.length - 1] = {
       ...circuitOf({ kind: 'argmax', classes, ring: ringIn }),
       instances: 1,
       inputs: Int32Array.from({ length: classes }, (_, i) => i),
       window: classes,
       ringIn,
       projection: undefined,
-    })
+    }
   }
   return stages
 }

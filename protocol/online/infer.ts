@@ -1,24 +1,26 @@
 /**
  * The infer protocol: one oblivious prediction. MiniONN section 5; the paper re-shares inside the circuits, here projections and
- * selections do. Value 0 is the input x, value i + 1 what stage i makes, r_j the mask of value j.
+ * selections do. Value 0 is the input x, the states s follow, then what each stage makes; r_j is the mask of value j.
  *
  *   client                                      host
  *   InferRequest{bundle, OT session}    ->      burns its half of the bundle durably
  *                                       <-      InferAccept{OT session, hash seed}
  *   [base OTs, once per OT session: 3 messages]
  *   x - r_0                             ->
+ *   of each state, old mask less new    ->      adds it to what it keeps, s less the old mask
  *   OT corrections of stage 0           ->
  *   per garbled stage i:
  *     OT corrections of stage i + 1     ->      (while stage i is evaluated)
  *                                       <-      tables of stage i, corrections of its projection and of its selection
  *     elements of the selection         ->      both hold shares of f(y)
- *     its share less r_{i+1}            ->      adds its own: f(y) - r_{i+1}, which the host alone learns
+ *     its share less the result's mask  ->      adds its own: f(y) less the mask, which the host alone learns
+ *   (a stage that only shares anew is this last message alone)
  *                                       <-      the share of the outputs, or argmax and its colours
  *
  * The client burns its half of the bundle durably before it calls in here.
  */
 import { MinionnError } from '../errors.js'
-import { type Plan, valueRing, valueSize } from '../model/plan.js'
+import { type Plan, resultOf, takenBy, valueRing, valueSize } from '../model/plan.js'
 import { argmax, stageLinear } from '../model/reference.js'
 import type { HostedModel } from '../model/weights.js'
 import {
@@ -80,15 +82,42 @@ export type Prediction =
   | { readonly outputs: Int32Array; readonly label: number }
   | { readonly outputs: undefined; readonly label: number }
 
-/** Garbled stages of a plan, compiled once. */
-const compiled = new WeakMap<Plan, GarbledStage[]>()
-export function stagesOf(plan: Plan): GarbledStage[] {
+/** Garbled stages of a plan by their number, compiled once; undefined where shares are masked anew without a circuit. */
+const compiled = new WeakMap<Plan, (GarbledStage | undefined)[]>()
+export function stagesOf(plan: Plan): (GarbledStage | undefined)[] {
   let stages = compiled.get(plan)
   if (stages === undefined) {
     stages = garbledStages(plan)
     compiled.set(plan, stages)
   }
   return stages
+}
+
+/** The client's end of a recurrent session: how far it is, and the masks of the states that the last inference left. */
+export interface ClientSession {
+  readonly id: Uint8Array
+  readonly step: number
+  readonly masks: readonly Uint32Array[]
+}
+
+/** A session that begins: states are zeros, and so are their masks. */
+export function newSession(plan: Plan): ClientSession {
+  return { id: randomSeed(), step: 0, masks: plan.states.map(({ size }) => new Uint32Array(size)) }
+}
+
+/** Where a host keeps the states of one model's sessions with one peer: values less masks, of the last steps. */
+export interface StateStore {
+  /** Those that `step` inferences left; undefined where they are not kept. */
+  get(session: string, step: number): readonly Uint32Array[] | undefined
+  put(session: string, step: number, states: readonly Uint32Array[]): void
+}
+
+export interface InferOptions {
+  /** Goes from 0 to 1. */
+  readonly progress?: (done: number) => void
+  readonly offload?: Offload
+  /** Of a recurrent model; an inference without one begins with zeros and leaves nothing. */
+  readonly session?: ClientSession
 }
 
 /** The client's side. `bundle` must have been burned; `input` are integers from quantiseInput. */
@@ -98,11 +127,11 @@ export async function inferAsClient(
   bundle: ClientBundle,
   input: Int32Array,
   sessions: OtSessions<EvaluatorTransfers>,
-  progress: (done: number) => void = () => {},
-  offload: Offload = inline,
-): Promise<Prediction> {
+  { progress = () => {}, offload = inline, session }: InferOptions = {},
+): Promise<Prediction & { readonly session: ClientSession | undefined }> {
   const kept = sessions.takeAny()
-  await frames.sendControl(InferRequest, { bundleId: bundle.id, otSession: kept?.id ?? 0 })
+  const { id = new Uint8Array(0), step = 0 } = session ?? {}
+  await frames.sendControl(InferRequest, { bundleId: bundle.id, otSession: kept?.id ?? 0, session: id, step })
   const accept = await frames.receiveControl(InferAccept)
   if (accept.hashSeed.length !== SEED_BYTES || (accept.resumed && accept.otSession !== kept?.id)) {
     throw new MinionnError('BAD_PEER', 'the host accepted the inference with a malformed message')
@@ -118,24 +147,35 @@ export async function inferAsClient(
     await frames.send(FrameType.masked, packBits(masked, ring))
   }
   await sendMasked(Uint32Array.from(input), 0)
+  // The host holds each state less its old mask, and is told the old less the new.
+  for (const [i, { size }] of plan.states.entries()) {
+    await sendMasked(session?.masks[i].slice() ?? new Uint32Array(size), 1 + i)
+  }
 
-  const activeLabels = (i: number) => new ActiveLabels(frames, ot.forward, stages[i], clientShare(plan, bundle, i))
-  let active = stages.length > 0 ? activeLabels(0) : undefined
+  const garbled = [...stages.keys()].filter((i) => stages[i] !== undefined)
+  const activeLabels = (i: number | undefined) =>
+    i === undefined ? undefined : new ActiveLabels(frames, ot.forward, stages[i]!, clientShare(plan, bundle, i))
+  let active = activeLabels(garbled.shift())
   let label: number | undefined
-  for (let i = 0; i < stages.length; i++) {
+  for (const [i, stage] of stages.entries()) {
+    if (stage === undefined) {
+      await active?.sent
+      await sendMasked(clientShare(plan, bundle, i), resultOf(plan, i))
+      continue
+    }
     const current = active!
     // OT never waits for x: the next stage's runs while this one is evaluated.
     const ahead = current.sent.then(() => {
-      active = i + 1 < stages.length ? activeLabels(i + 1) : undefined
+      active = activeLabels(garbled.shift())
       return active?.sent
     })
     const [{ shares, elements }] = await Promise.all([
-      evaluateStage(frames, offload, stages[i], { seed, stage: i }, ot, current),
+      evaluateStage(frames, offload, stage, { seed, stage: i }, ot, current),
       ahead,
     ])
     if (elements !== undefined) await frames.send(FrameType.selections, elements)
-    if (stages[i].projection === undefined) label = shares[0]
-    else await sendMasked(shares, i + 1)
+    if (stage.projection === undefined) label = shares[0]
+    else await sendMasked(shares, resultOf(plan, i))
     progress((i + 1) / (stages.length + 1))
   }
 
@@ -157,8 +197,13 @@ export async function inferAsClient(
   }
   sessions.put(accept.otSession, ot)
   progress(1)
-  return { outputs, label } as Prediction
+  const masks = plan.states.map(({ next }) => valueMask(plan, bundle.seed, next))
+  const after = session && { id, step: step + 1, masks }
+  return { outputs, label, session: after } as Prediction & { session: ClientSession | undefined }
 }
+
+/** Bytes of a session's name. */
+const SESSION_ID_BYTES = 16
 
 /**
  * The host's side: answers one InferRequest. `burn` takes a bundle out of storage durably and resolves to it, before
@@ -169,22 +214,23 @@ export async function inferAsServer(
   model: HostedModel,
   burn: (id: Uint8Array) => Promise<ServerBundle>,
   sessions: OtSessions<GarblerTransfers>,
-  offload: Offload = inline,
+  { offload = inline, states }: { offload?: Offload; states?: StateStore } = {},
 ): Promise<void> {
   const request = await frames.receiveControl(InferRequest)
+  const { plan } = model.published.manifest
   if (request.bundleId.length !== BUNDLE_ID_BYTES) {
     throw new MinionnError(
       'BAD_PEER',
       `expected a bundle id of ${BUNDLE_ID_BYTES} bytes, got ${request.bundleId.length}`,
     )
   }
+  const before = statesBefore(plan, request.session, request.step, states)
   const bundle = await burn(request.bundleId)
   const kept = sessions.take(request.otSession)
   const otSession = kept === undefined ? nextSessionId() : request.otSession
   const hashSeed = randomSeed()
   await frames.sendControl(InferAccept, { otSession, resumed: kept !== undefined, hashSeed })
   const ot = kept ?? (await setupGarbler(frames))
-  const { plan } = model.published.manifest
   const stages = stagesOf(plan)
 
   /** Value j less its mask, or the client's share of it less the mask. */
@@ -195,34 +241,100 @@ export async function inferAsServer(
   }
   /** Values less their masks. */
   const values = [await receiveMasked(0)]
-  const zeroLabels = (i: number) => (i < stages.length ? new ZeroLabels(frames, ot.forward, stages[i]) : undefined)
-  let zero = zeroLabels(0)
-  for (let i = 0; i < plan.stages.length; i++) {
-    const y = serverShare(model, bundle, i, values)
+  for (const state of before) {
+    const j = values.length
+    values.push(reduceInto(addInto(await receiveMasked(j), state), valueRing(plan, j)))
+  }
+  const garbled = [...stages.keys()].filter((i) => stages[i] !== undefined)
+  const zeroLabels = (i: number | undefined) =>
+    i === undefined ? undefined : new ZeroLabels(frames, ot.forward, stages[i]!)
+  let zero = zeroLabels(garbled.shift())
+  /** What the client still sends of the stage before: a stage that does not take it need not wait for it. */
+  let pending: { readonly value: number; readonly done: Promise<void> } | undefined
+  const settle = async () => {
+    await pending?.done
+    pending = undefined
+  }
+  for (const [i, s] of plan.stages.entries()) {
+    const result = resultOf(plan, i)
     const stage = stages[i]
+    if (pending !== undefined && takenBy(s).includes(pending.value)) await settle()
+    const y = serverShare(model, bundle, i, values)
     if (stage === undefined) {
-      await frames.send(FrameType.shares, packBits(y, plan.stages[i].ring))
-      break
+      await settle()
+      if (i === plan.stages.length - 1) {
+        keepStates(plan, request.session, request.step, states, values)
+        await frames.send(FrameType.shares, packBits(y, s.ring))
+        break
+      }
+      await zero?.receiveAll()
+      values[result] = reduceInto(addInto(y, await receiveMasked(result)), valueRing(plan, result))
+      continue
     }
-    const { shares: own, selection } = await garbleStage(
-      frames,
-      offload,
-      stage,
-      { seed: hashSeed, stage: i },
-      ot,
-      zero!,
-      y,
-    )
-    zero = zeroLabels(i + 1)
+    if (stage.projection === undefined) {
+      await settle()
+      keepStates(plan, request.session, request.step, states, values)
+    }
+    const streams = { seed: hashSeed, stage: i }
+    const { shares, selection } = await garbleStage(frames, offload, stage, streams, ot, zero!, y)
+    await settle()
+    zero = zeroLabels(garbled.shift())
     await zero?.receiveAll()
     if (stage.projection === undefined) continue
     const { ring } = stage.projection
-    if (selection !== undefined) {
-      addInto(own, await receiveSelected(frames, selection.chosen, selection.permute, ring))
+    const receive = async () => {
+      if (selection !== undefined) {
+        addInto(shares, await receiveSelected(frames, selection.chosen, selection.permute, ring))
+      }
+      values[result] = reduceInto(addInto(shares, await receiveMasked(result)), ring)
     }
-    values.push(reduceInto(addInto(own, await receiveMasked(i + 1)), ring))
+    pending = { value: result, done: receive() }
+    // Whoever needs it sees the failure.
+    pending.done.catch(() => {})
   }
   if (sessions.size < MAX_IDLE_OT_SESSIONS) sessions.put(otSession, ot)
+}
+
+/** The states that an inference begins with. Throws BAD_PEER or UNKNOWN_SESSION before anything is burned. */
+function statesBefore(
+  plan: Plan,
+  session: Uint8Array,
+  step: number,
+  states: StateStore | undefined,
+): readonly Uint32Array[] {
+  const zeros = () => plan.states.map(({ size }) => new Uint32Array(size))
+  if (session.length === 0) return zeros()
+  if (session.length !== SESSION_ID_BYTES || plan.states.length === 0) {
+    throw new MinionnError(
+      'BAD_PEER',
+      `expected a session of ${SESSION_ID_BYTES} bytes of a model with states, got ${session.length} bytes for one with ${plan.states.length}`,
+    )
+  }
+  if (step === 0) return zeros()
+  const known = states?.get(Buffer.from(session).toString('hex'), step)
+  if (known === undefined) {
+    throw new MinionnError(
+      'UNKNOWN_SESSION',
+      `the host does not keep this session's states of step ${step} (any more); begin a new session`,
+    )
+  }
+  return known
+}
+
+/** Keeps what a session's next inference begins with. */
+function keepStates(
+  plan: Plan,
+  session: Uint8Array,
+  step: number,
+  states: StateStore | undefined,
+  values: readonly Uint32Array[],
+): void {
+  if (session.length === 0) return
+  states?.put(
+    Buffer.from(session).toString('hex'),
+    step + 1,
+    plan.states.map(({ next }) => values[next]),
+  )
 }
 
 let sessionCounter = 0

@@ -774,6 +774,8 @@ export namespace PrepareDone {
 export interface InferRequest {
   bundleId: Uint8Array<ArrayBuffer>
   otSession: number
+  session: Uint8Array<ArrayBuffer>
+  step: number
 }
 
 export namespace InferRequest {
@@ -796,13 +798,25 @@ export namespace InferRequest {
           w.uint32(obj.otSession)
         }
 
+        if ((obj.session != null && obj.session.byteLength > 0)) {
+          w.uint32(26)
+          w.bytes(obj.session)
+        }
+
+        if ((obj.step != null && obj.step !== 0)) {
+          w.uint32(32)
+          w.uint32(obj.step)
+        }
+
         if (opts.lengthDelimited !== false) {
           w.ldelim()
         }
       }, (reader, length, opts = {}) => {
         const obj: any = {
           bundleId: uint8ArrayAlloc(0),
-          otSession: 0
+          otSession: 0,
+          session: uint8ArrayAlloc(0),
+          step: 0
         }
 
         const end = length == null ? reader.len : reader.pos + length
@@ -817,6 +831,14 @@ export namespace InferRequest {
             }
             case 2: {
               obj.otSession = reader.uint32()
+              break
+            }
+            case 3: {
+              obj.session = reader.bytes()
+              break
+            }
+            case 4: {
+              obj.step = reader.uint32()
               break
             }
             default: {
@@ -848,6 +870,20 @@ export namespace InferRequest {
               }
               break
             }
+            case 3: {
+              yield {
+                field: `${prefix}.session`,
+                value: reader.bytes()
+              }
+              break
+            }
+            case 4: {
+              yield {
+                field: `${prefix}.step`,
+                value: reader.uint32()
+              }
+              break
+            }
             default: {
               reader.skipType(tag & 7)
               break
@@ -870,6 +906,16 @@ export namespace InferRequest {
     value: number
   }
 
+  export interface InferRequestSessionFieldEvent {
+    field: '$.session'
+    value: Uint8Array<ArrayBuffer>
+  }
+
+  export interface InferRequestStepFieldEvent {
+    field: '$.step'
+    value: number
+  }
+
   export function encode (obj: Partial<InferRequest>): Uint8Array<ArrayBuffer> {
     return encodeMessage(obj, InferRequest.codec())
   }
@@ -878,7 +924,7 @@ export namespace InferRequest {
     return decodeMessage(buf, InferRequest.codec(), opts)
   }
 
-  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<InferRequest>): Generator<InferRequestBundleIdFieldEvent | InferRequestOtSessionFieldEvent> {
+  export function stream (buf: Uint8Array | Uint8ArrayList, opts?: DecodeOptions<InferRequest>): Generator<InferRequestBundleIdFieldEvent | InferRequestOtSessionFieldEvent | InferRequestSessionFieldEvent | InferRequestStepFieldEvent> {
     return streamMessage(buf, InferRequest.codec(), opts)
   }
 }

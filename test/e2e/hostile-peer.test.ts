@@ -88,7 +88,7 @@ describe('hostile peer', () => {
     }
     for (const bundleId of [randomBytes(16), randomBytes(3), new Uint8Array(0)]) {
       const { frames } = await open(inferProtocol(model))
-      await frames.sendControl(InferRequest, { bundleId, otSession: 0 })
+      await frames.sendControl(InferRequest, { bundleId, otSession: 0, session: new Uint8Array(0), step: 0 })
       assert.match((await refusal(frames)).code, bundleId.length === 16 ? /UNKNOWN_BUNDLE/ : /BAD_PEER/)
     }
     const { frames } = await open(CATALOG_PROTOCOL)
@@ -105,7 +105,12 @@ describe('hostile peer', () => {
     assert.match((await refusal(prepare.frames)).message, /ciphertext .* not valid/)
     // The bundle of a prepare that broke off does not exist.
     const infer = await open(inferProtocol(model))
-    await infer.frames.sendControl(InferRequest, { bundleId: bundleIds[0], otSession: 0 })
+    await infer.frames.sendControl(InferRequest, {
+      bundleId: bundleIds[0],
+      otSession: 0,
+      session: new Uint8Array(0),
+      step: 0,
+    })
     assert.equal((await refusal(infer.frames)).code, 'UNKNOWN_BUNDLE')
   })
 
@@ -113,7 +118,12 @@ describe('hostile peer', () => {
     const query = ['--peer', hosting.addresses[0], '--model', 'mnist', '--repo', client, '--json']
     await run(['pool', 'fill', ...query])
     const other = await open(inferProtocol(model))
-    await other.frames.sendControl(InferRequest, { bundleId: randomBytes(16), otSession: 1 })
+    await other.frames.sendControl(InferRequest, {
+      bundleId: randomBytes(16),
+      otSession: 1,
+      session: new Uint8Array(0),
+      step: 0,
+    })
     assert.equal((await refusal(other.frames)).code, 'UNKNOWN_BUNDLE')
   })
 

@@ -4,7 +4,7 @@ import type { HostedModel } from '../../protocol/model/weights.js'
 import type { ClientBundle, ServerBundle } from '../../protocol/offline/bundle.js'
 import { prepareAsClient, prepareAsServer } from '../../protocol/offline/prepare.js'
 import { inline, type Offload } from '../../protocol/offload.js'
-import { inferAsClient, inferAsServer, OtSessions, type Prediction } from '../../protocol/online/infer.js'
+import { type ClientSession, inferAsClient, inferAsServer, OtSessions } from '../../protocol/online/infer.js'
 import type { EvaluatorTransfers, GarblerTransfers } from '../../protocol/transfer/ot-pair.js'
 import { memoryChannels } from '../../protocol/wire/channel.js'
 import { Frames } from '../../protocol/wire/frames.js'
@@ -22,6 +22,13 @@ export class TwoParties {
   /** Bytes of the last prepare and infer. */
   offline = { sent: 0, received: 0 }
   online = { sent: 0, received: 0 }
+
+  readonly #kept = new Map<string, readonly Uint32Array[]>()
+  readonly #states = {
+    get: (session: string, step: number) => this.#kept.get(`${session}/${step}`),
+    put: (session: string, step: number, states: readonly Uint32Array[]) =>
+      void this.#kept.set(`${session}/${step}`, states),
+  }
 
   readonly #offload: Offload
 
@@ -51,7 +58,7 @@ export class TwoParties {
     return bundles
   }
 
-  async infer(bundle: ClientBundle, input: Int32Array): Promise<Prediction> {
+  async infer(bundle: ClientBundle, input: Int32Array, session?: ClientSession) {
     const [near, far] = memoryChannels()
     const [client, host] = [new Frames(near), new Frames(far)]
     const burn = async (id: Uint8Array) => {
@@ -62,8 +69,8 @@ export class TwoParties {
       return found
     }
     const [prediction] = await Promise.all([
-      inferAsClient(client, this.plan, bundle, input, this.#clientSessions, undefined, this.#offload),
-      inferAsServer(host, this.model, burn, this.#hostSessions, this.#offload),
+      inferAsClient(client, this.plan, bundle, input, this.#clientSessions, { offload: this.#offload, session }),
+      inferAsServer(host, this.model, burn, this.#hostSessions, { offload: this.#offload, states: this.#states }),
     ]).catch((error) => {
       near.abort(error)
       throw error

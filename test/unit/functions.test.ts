@@ -100,10 +100,10 @@ test('networks of every function: two parties equal the reference, which is clos
 function spelledOut(nodes: NodeSpec[], weights: ModelSpec['weights'], f: (x: number) => number): void {
   const network = lowerGraph(parseOnnx(onnxModel({ input: [1, 9], nodes, weights })))
   assert.deepEqual(
-    network.stages.map(({ from, skips, activation }) => [from, skips.length, activation === undefined]),
+    network.stages.map(({ parts, skips, activation }) => [parts, skips.length, activation === undefined]),
     [
-      [0, 0, false],
-      [1, 0, true],
+      [[{ from: 0 }], 0, false],
+      [[{ from: 1 }], 0, true],
     ],
   )
   const x = Float64Array.of(-7, -3, -1.5, -0.2, 0, 0.7, 2, 3.1, 9)
