@@ -141,9 +141,15 @@ function buildProgram(): Command {
 
   command(program, 'query', 'get predictions for private inputs')
     .argument(
-      '<files...>',
-      '.png, .jpg, .npy, .json, .f32 or .tensor (ONNX TensorProto); a batch is queried row by row',
+      '[files...]',
+      '.png, .jpg, .npy, .json, .f32, .tensor (ONNX TensorProto) or .txt (words); a batch is queried row by row',
     )
+    .option('--text <words>', 'words to query, instead of files')
+    .option(
+      '--session <name>',
+      'take up this session of a recurrent model, or begin it: its states stay secret-shared between steps',
+    )
+    .option('--begin', 'begin the session anew')
     .requiredOption('--peer <peer>', 'multiaddr or known peer id')
     .requiredOption('--model <name>', 'name or id of a model the peer serves')
     .action(query)
@@ -415,15 +421,32 @@ async function poolDrop(options: Common & { peer?: string; model?: string }): Pr
   print(options, result, () => `dropped ${result.client} bundles as client, ${result.host} as host`)
 }
 
-type Line = QueryResult & { input: string }
+type Line = QueryResult & { input: string; nats?: number }
+/** Outputs that a person is shown. */
+const MAX_SHOWN_OUTPUTS = 20
+
 type QueryEvent = { result: Line } | { input: string; phase: 'preparing' | 'querying'; done: number; total: number }
 
-async function query(files: string[], options: Common & { peer: string; model: string }): Promise<void> {
+interface QueryOptions extends Common {
+  readonly peer: string
+  readonly model: string
+  readonly text?: string
+  readonly session?: string
+  readonly begin?: boolean
+}
+
+async function query(files: string[], options: QueryOptions): Promise<void> {
   cancelOnInterrupt()
+  if (files.length === 0 && options.text === undefined)
+    throw new MinionnError('BAD_INPUT', 'there is nothing to query: files, or words after --text, are expected')
+  if (options.begin && options.session === undefined)
+    throw new MinionnError('BAD_INPUT', '--begin needs the name of a session: --session NAME')
   const payload = files.map((file) => ({
     name: file,
     bytes: Buffer.from(readFile(file, 'input', MAX_INPUT_BYTES)).toString('base64'),
   }))
+  if (options.text !== undefined)
+    payload.push({ name: 'text.txt', bytes: Buffer.from(options.text).toString('base64') })
   const progress = new ProgressLine()
   let announced = false
   let first = true
@@ -444,10 +467,9 @@ async function query(files: string[], options: Common & { peer: string; model: s
     }
   }
   try {
-    const { peer, model } = options
-    await call(resolve(options.repo), 'query', { peer, model, files: payload }, signal, (event) =>
-      show(event as QueryEvent),
-    )
+    const { peer, model, session: name, begin = false } = options
+    const params = { peer, model, files: payload, ...(name !== undefined && { session: { name, begin } }) }
+    await call(resolve(options.repo), 'query', params, signal, (event) => show(event as QueryEvent))
   } finally {
     progress.clear()
   }
@@ -456,11 +478,15 @@ async function query(files: string[], options: Common & { peer: string; model: s
 function describe(result: Line, withHeading: boolean): string {
   const { offline, online } = result.bytes
   const heading = withHeading ? `model ${result.model.name} (${result.model.id}) at ${result.peer}\n` : ''
+  const shown = result.outputs?.slice(0, MAX_SHOWN_OUTPUTS).map((v) => v.toFixed(3)) ?? []
+  const more = (result.outputs?.length ?? 0) - shown.length
   const outputs =
-    result.outputs === undefined ? '' : `\n  outputs  ${result.outputs.map((v) => v.toFixed(3)).join(' ')}`
+    shown.length === 0 ? '' : `\n  outputs  ${shown.join(' ')}${more > 0 ? ` and ${more} more (--json has all)` : ''}`
+  const step = result.step === undefined ? '' : `\n  step     ${result.step} of the session`
+  const nats = result.nats === undefined ? '' : `, ${result.nats.toFixed(2)} nats for the word that follows`
   const number =
     result.prediction.label === String(result.prediction.index) ? '' : ` (index ${result.prediction.index})`
-  return `${heading}${result.input}: ${result.prediction.label}${number}${outputs}
+  return `${heading}${result.input}: ${result.prediction.label}${number}${outputs}${step}${nats}
   offline  ${seconds(result.seconds.offline)}, ${bytes(offline.sent)} sent, ${bytes(offline.received)} received (bundle ${result.bundle})
   online   ${seconds(result.seconds.online)}, ${bytes(online.sent)} sent, ${bytes(online.received)} received`
 }

@@ -11,6 +11,7 @@ import type { Client } from './client.js'
 import type { Host } from './host.js'
 import { readInputs } from './input-file.js'
 import { summarisePlan } from './plan-summary.js'
+import { SessionSteps } from './session-steps.js'
 
 /** The running half of a daemon; absent where a command holds the repo. */
 export interface Running {
@@ -74,6 +75,16 @@ async function storedModel(context: Context, name: string) {
   }
   return stored
 }
+
+/** How a model that foretells the next input did: -log of the probability of the one that came. */
+function surprise(outputs: readonly number[] | undefined, next: number | undefined): { nats?: number } {
+  if (outputs === undefined || next === undefined || next < 0 || next >= outputs.length) return {}
+  const most = outputs.reduce((largest, v) => Math.max(largest, v), Number.NEGATIVE_INFINITY)
+  const sum = outputs.reduce((total, v) => total + Math.exp(v - most), 0)
+  return { nats: most + Math.log(sum) - outputs[next] }
+}
+
+const sessionName = z.string().regex(MODEL_NAME, 'up to 64 letters, digits, ".", "_" and "-" are expected')
 
 const nothing = z.object({})
 const text = z.string().min(1).max(1000)
@@ -148,6 +159,7 @@ export const METHODS = {
     await context.running?.host.withdraw(id)
     await context.repo.models.remove(name, id)
     const bundles = await context.repo.hostPool.drop(id, undefined)
+    await context.repo.hostSessions.dropModel(id)
     return { name, id, bundles }
   }),
 
@@ -190,8 +202,9 @@ export const METHODS = {
       peer: text,
       model: text,
       files: z.array(z.object({ name: z.string().max(4096), bytes: z.base64() })).min(1),
+      session: z.object({ name: sessionName, begin: z.boolean() }).optional(),
     }),
-    async (context, { peer, model, files }, { signal, emit }) => {
+    async (context, { peer, model, files, session }, { signal, emit }) => {
       const { client } = running(context)
       const remote = await client.find(peer, model, signal)
       const { plan } = remote.published.manifest
@@ -203,11 +216,17 @@ export const METHODS = {
           inputs.push({ input: rows.length === 1 ? name : `${name}#${row}`, values })
         })
       }
+      const steps = plan.states.length === 0 ? undefined : new SessionSteps(context.repo, remote, session)
+      if (session !== undefined && steps === undefined)
+        throw new MinionnError('BAD_INPUT', `model "${model}" keeps no states: it has no sessions`)
+      await steps?.open()
       for (const [n, { input, values }] of inputs.entries()) {
-        const result = await client.query(remote, values, inputs.length - n, signal, (event) =>
-          emit({ input, ...event }),
-        )
-        emit({ result: { input, ...result } })
+        const progress = (event: object) => emit({ input, ...event })
+        const left = inputs.length - n
+        const answer = await client.query(remote, values, left, signal, progress, steps?.current)
+        await steps?.advance(answer.session)
+        const next = plan.input.oneHot ? inputs[n + 1]?.values.indexOf(1) : undefined
+        emit({ result: { input, ...answer.result, ...surprise(answer.result.outputs, next) } })
       }
       return { count: inputs.length }
     },

@@ -17,7 +17,7 @@ import { quantiseInput } from '../protocol/model/reference.js'
 import { decodeClientBundle, encodeClientBundle } from '../protocol/offline/bundle.js'
 import { prepareAsClient } from '../protocol/offline/prepare.js'
 import type { Offload } from '../protocol/offload.js'
-import { inferAsClient, OtSessions } from '../protocol/online/infer.js'
+import { type ClientSession, inferAsClient, OtSessions } from '../protocol/online/infer.js'
 import type { EvaluatorTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
 import { CatalogReply, CatalogRequest } from '../protocol/wire/messages.js'
@@ -41,6 +41,8 @@ export interface QueryResult {
   readonly seconds: { readonly offline: number; readonly online: number; readonly stages: readonly number[] }
   readonly bytes: { readonly offline: Traffic; readonly online: Traffic }
   readonly bundle: 'pooled' | 'prepared'
+  /** Of a recurrent model: inferences of the session so far. */
+  readonly step?: number
 }
 
 /** A model as found at a peer. */
@@ -130,14 +132,18 @@ export class Client {
     return { seconds, bytes }
   }
 
-  /** One oblivious prediction. Without a bundle in the pool, `missing` of them are prepared first. */
+  /**
+   * One oblivious prediction, of a recurrent model one step of a session. Without a bundle in the pool, `missing` of them are
+   * prepared first.
+   */
   async query(
     remote: RemoteModel,
     values: Float64Array,
     missing: number,
     signal: AbortSignal,
     progress: Progress,
-  ): Promise<QueryResult> {
+    session?: ClientSession,
+  ): Promise<{ result: QueryResult; session: ClientSession | undefined }> {
     const { plan } = remote.published.manifest
     const input = quantiseInput(plan, values)
     for (let attempt = 0; ; attempt++) {
@@ -149,7 +155,7 @@ export class Client {
           throw new MinionnError('BUSY', 'the bundles just prepared were used by other queries; try again')
       }
       try {
-        return await this.#infer(remote, taken, input, signal, progress)
+        return await this.#infer(remote, taken, input, signal, progress, session)
       } catch (error) {
         const stale = error instanceof MinionnError && error.code === 'UNKNOWN_BUNDLE' && attempt < MAX_STALE_BUNDLES
         if (!stale) throw error
@@ -164,7 +170,8 @@ export class Client {
     input: Int32Array,
     signal: AbortSignal,
     progress: Progress,
-  ): Promise<QueryResult> {
+    session: ClientSession | undefined,
+  ): Promise<{ result: QueryResult; session: ClientSession | undefined }> {
     const { connection, published, peer, name } = remote
     const { plan } = published.manifest
     let sessions = this.#otSessions.get(connection)
@@ -183,11 +190,11 @@ export class Client {
       progress({ phase: 'querying', done, total: 1 })
     }
     const prediction = await this.#session(connection, inferProtocol(published.id), signal, (frames) =>
-      inferAsClient(frames, plan, bundle, input, sessions, { progress: stageDone, offload: this.#offload }),
+      inferAsClient(frames, plan, bundle, input, sessions, { progress: stageDone, offload: this.#offload, session }),
     )
     const online = (performance.now() - started) / 1000
     const { seconds, sent, received } = taken.cost
-    return {
+    const result: QueryResult = {
       model: { name, id: published.id },
       peer,
       ...(prediction.outputs && { outputs: Array.from(prediction.outputs, (v) => v / plan.output.scale) }),
@@ -195,7 +202,9 @@ export class Client {
       seconds: { offline: seconds, online, stages },
       bytes: { offline: { sent, received }, online: this.#meter.take(connection) },
       bundle: remote.fresh.has(taken.id) ? 'prepared' : 'pooled',
+      ...(prediction.session && { step: prediction.session.step }),
     }
+    return { result, session: prediction.session }
   }
 
   async #prepare(remote: RemoteModel, count: number, signal: AbortSignal, progress: (done: number) => void) {

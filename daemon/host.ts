@@ -2,12 +2,12 @@
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import type { Logger } from 'pino'
 import { asMinionnError, MinionnError } from '../protocol/errors.js'
-import { MAX_CATALOG_ENTRIES, MAX_STORED_BUNDLES } from '../protocol/limits.js'
+import { MAX_CATALOG_ENTRIES, MAX_KEPT_SESSIONS, MAX_STORED_BUNDLES } from '../protocol/limits.js'
 import { openManifest } from '../protocol/model/plan.js'
 import { decodeWeights, type HostedModel } from '../protocol/model/weights.js'
 import { prepareAsServer } from '../protocol/offline/prepare.js'
 import type { Offload } from '../protocol/offload.js'
-import { inferAsServer, OtSessions } from '../protocol/online/infer.js'
+import { inferAsServer, OtSessions, type StateStore } from '../protocol/online/infer.js'
 import type { GarblerTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
 import { CatalogReply, CatalogRequest } from '../protocol/wire/messages.js'
@@ -147,6 +147,16 @@ export class Host {
       }
       return { id, seed: taken.bytes }
     }
-    await inferAsServer(frames, model, burn, sessions, { offload: this.#offload })
+    const { id } = model.published
+    const kept = this.#repo.hostSessions
+    const states: StateStore = {
+      get: async (session, step) => (await kept.get(id, peer, session, String(step)))?.states,
+      put: async (session, step, vectors) => {
+        await kept.put(id, peer, [session, String(step)], { step, states: vectors }, 2 * MAX_KEPT_SESSIONS)
+        // The step before stays: its client may not have come to the end of this one.
+        if (step > 1) await kept.drop(id, peer, session, String(step - 2))
+      },
+    }
+    await inferAsServer(frames, model, burn, sessions, { offload: this.#offload, states })
   }
 }

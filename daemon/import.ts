@@ -2,7 +2,7 @@
 import { parse as parseYaml } from 'yaml'
 import { MinionnError } from '../protocol/errors.js'
 import { MAX_ONNX_BYTES } from '../protocol/limits.js'
-import { type Card, checkCard, deriveCard } from '../protocol/model/card.js'
+import { type Card, checkCard, deriveCard, graphOptions } from '../protocol/model/card.js'
 import { type CompileOptions, compileNetwork } from '../protocol/model/compile.js'
 import type { Network } from '../protocol/model/layers.js'
 import { lowerGraph } from '../protocol/model/lower.js'
@@ -25,9 +25,14 @@ export function openModel(onnx: Uint8Array, card: string | undefined): Opened {
   if (onnx.length > MAX_ONNX_BYTES) {
     throw new MinionnError('BAD_MODEL', `the file has ${onnx.length} bytes; at most ${MAX_ONNX_BYTES} are accepted`)
   }
-  const network = lowerGraph(parseOnnx(onnx))
-  if (card === undefined) return { network, ...deriveCard(network.inputShape) }
-  return { network, card: checkCard(parseCard(card), network.inputShape, network.outputSize), assumptions: [] }
+  const graph = parseOnnx(onnx)
+  if (card === undefined) {
+    const network = lowerGraph(graph)
+    return { network, ...deriveCard(network.inputShape) }
+  }
+  const raw = parseCard(card)
+  const network = lowerGraph(graph, graphOptions(raw))
+  return { network, card: checkCard(raw, network.inputShape, network.outputSize), assumptions: [] }
 }
 
 /** Imports a model. `card` is YAML text. Throws BAD_MODEL or BAD_INPUT in words. */

@@ -29,13 +29,14 @@ export async function readInputs(name: string, bytes: Uint8Array, plan: InputSha
       bad(name, `the model takes a tensor of shape [${plan.input.shape}], not an image`)
     return [await readImage(name, bytes, plan.card.input, plan.input.shape)]
   }
+  if (extension === '.txt') return readText(name, bytes, plan)
   if (extension === '.npy') return rows(name, readNpy(name, bytes), plan)
   if (extension === '.json') return rows(name, readJson(name, bytes), plan)
   if (extension === '.f32') return rows(name, readRaw(name, bytes), plan)
   if (TENSOR.has(extension)) return rows(name, readTensorProto(name, bytes), plan)
   bad(
     name,
-    `its ending "${extension}" is not known; .png, .jpg, .npy, .json, .f32 or .tensor (an ONNX TensorProto) is expected`,
+    `its ending "${extension}" is not known; .png, .jpg, .npy, .json, .f32, .tensor (an ONNX TensorProto) or .txt (words) is expected`,
   )
 }
 
@@ -92,6 +93,37 @@ async function readImage(
     const [c, place] = channelsLast ? [i % channels, Math.floor(i / channels)] : [Math.floor(i / area), i % area]
     const pixel = image.data[place * info.channels + (info.channels >= channels ? c : 0)]
     return (pixel * input.scale - mean[c]) / std[c]
+  })
+}
+
+const END_OF_SENTENCE = '<eos>'
+const UNKNOWN_WORD = '<unk>'
+
+/** Words of a text, by the card's labels, or numbers where it has none, as one-hot inputs. Line ends are words where there is one for them. */
+function readText(name: string, bytes: Uint8Array, plan: InputShape): Float64Array[] {
+  if (plan.card.input.kind !== 'one-hot') bad(name, 'it is a text; this model does not take words')
+  const size = elements(plan.input.shape)
+  const { labels } = plan.card
+  const known = labels?.length === size ? new Map(labels.map((label, i) => [label, i])) : undefined
+  const lines = new TextDecoder().decode(bytes).split('\n')
+  const end = known?.has(END_OF_SENTENCE) ? [END_OF_SENTENCE] : []
+  const words = lines.flatMap((line, i) => [
+    ...line.split(/\s+/).filter((word) => word !== ''),
+    ...(i < lines.length - 1 ? end : []),
+  ])
+  if (words.length === 0) bad(name, 'it has no words')
+  return words.map((word) => {
+    const index = known === undefined ? Number(word) : (known.get(word) ?? known.get(UNKNOWN_WORD))
+    if (index === undefined || !Number.isInteger(index) || index < 0 || index >= size) {
+      const expected =
+        known === undefined
+          ? `numbers from 0 to ${size - 1}, since its card has no label for each input,`
+          : 'words among its labels'
+      bad(name, `"${word.slice(0, 80)}" is not known to the model; ${expected} are expected`)
+    }
+    const row = new Float64Array(size)
+    row[index] = 1
+    return row
   })
 }
 

@@ -129,7 +129,8 @@ function describeActivation(plan: PublishedModel['manifest']['plan'], i: number)
     fn === 'square' && 'square',
     fn === 'product' && (window === 2 ? 'product' : `sum of ${window / 2} products`),
     fn === 'reshare' && 'shared anew',
-    pieces && `${approximates?.fn ?? 'function'} by ${pieces.slopes.length} pieces, error ${approximates?.error ?? 0}`,
+    pieces &&
+      `${approximates?.fn ?? 'function'} by ${pieces.symmetric ? 2 * pieces.knots.length + 1 : pieces.slopes.length} pieces, error ${approximates?.error ?? 0}`,
     terms === undefined && fn !== 'reshare' && `>> ${shift}`,
     terms === undefined && `${bits} bits${saturate ? ', saturating' : ''}`,
   ]

@@ -1,6 +1,6 @@
 /**
  * The repo: a folder of mode 0700 with one LevelDB in it. Rooms of the database: identity, models, manifests of remote
- * models, pools of single-use bundles, the spent ledger, addresses of known peers.
+ * models, pools of single-use bundles, the spent ledger, addresses of known peers, states of recurrent sessions.
  *
  * Opening takes LevelDB's lock, so one process holds a repo at a time.
  */
@@ -10,6 +10,7 @@ import { Level } from 'level'
 import { Models } from './models.js'
 import { Peers } from './peers.js'
 import { ClientPool, HostPool } from './pools.js'
+import { Sessions } from './sessions.js'
 
 /** Values are bytes; what they mean is the business of the rooms. */
 export type Database = Level<string, Uint8Array>
@@ -24,6 +25,8 @@ export class Repo {
   readonly hostPool: HostPool
   readonly clientPool: ClientPool
   readonly peers: Peers
+  readonly hostSessions: Sessions
+  readonly clientSessions: Sessions
   readonly #db: Database
   /** The libp2p private key, as protobuf. Secret. */
   readonly identity: Uint8Array
@@ -36,6 +39,8 @@ export class Repo {
     this.hostPool = new HostPool(db)
     this.clientPool = new ClientPool(db)
     this.peers = new Peers(db)
+    this.hostSessions = new Sessions(db, 'host')
+    this.clientSessions = new Sessions(db, 'client')
   }
 
   static exists(folder: string): boolean {

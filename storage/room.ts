@@ -26,6 +26,11 @@ export class Room {
     await this.#db.batch([...operations], { sync: true } as object)
   }
 
+  /** Atomic; a crash of the machine may undo it. */
+  async writeLater(operations: readonly Operation[]): Promise<void> {
+    await this.#db.batch([...operations])
+  }
+
   /** Parts of all keys that begin with the given parts, in order. */
   async *keys(...parts: readonly string[]): AsyncGenerator<string[]> {
     for await (const key of this.#db.keys(this.#range(parts))) yield key.slice(this.#prefix.length).split('!')

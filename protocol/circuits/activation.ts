@@ -73,7 +73,7 @@ export function activationWeights(shape: ActivationShape): OutputWeight[] {
 
 /** What the garbler adds to its share of the value. */
 export function activationOffset({ pieces }: ActivationShape): number {
-  return pieces?.offset ?? 0
+  return pieces === undefined ? 0 : pieces.offset + (pieces.symmetric ? pieces.slopes[0] : 0)
 }
 
 interface WeightedCircuit {

@@ -34,6 +34,10 @@ export const cardSchema = z.strictObject({
   input: z.discriminatedUnion('kind', [imageInput, tensorInput, oneHotInput]),
   labels: z.array(z.string().max(200)).max(100_000).optional(),
   reveal: z.enum(['outputs', 'label']).default('outputs'),
+  /** Of a recurrent model: its inputs that are states, and the outputs that they become. Those named NAME and NAME_out need not be told. */
+  states: z.record(z.string().max(1000), z.string().max(1000)).optional(),
+  /** The output to predict, where the graph has several. */
+  output: z.string().max(1000).optional(),
   description: z.string().max(200).optional(),
 })
 
@@ -43,16 +47,25 @@ export type ImageInput = Extract<Card['input'], { kind: 'image' }>
 /** Values a model without a card is assumed to take: wide enough for the usual normalisations. */
 const DEFAULT_RANGE: readonly [number, number] = [-4, 4]
 
+/** What a card as parsed from YAML says of the graph's inputs and outputs. Throws BAD_INPUT. */
+export function graphOptions(raw: unknown): Pick<Card, 'states' | 'output'> {
+  const parsed = cardSchema
+    .pick({ states: true, output: true })
+    .strip()
+    .safeParse(raw ?? {})
+  if (parsed.success) return parsed.data
+  throw new MinionnError('BAD_INPUT', wrong(parsed.error))
+}
+
+function wrong(error: z.ZodError): string {
+  const [issue] = error.issues
+  return `the card is wrong at "${issue.path.join('.') || 'top level'}": ${issue.message}`
+}
+
 /** Checks a card as parsed from YAML against the model's shapes. Throws BAD_INPUT. */
 export function checkCard(raw: unknown, inputShape: readonly number[], outputs: number): Card {
   const parsed = cardSchema.safeParse(raw)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw new MinionnError(
-      'BAD_INPUT',
-      `the card is wrong at "${issue.path.join('.') || 'top level'}": ${issue.message}`,
-    )
-  }
+  if (!parsed.success) throw new MinionnError('BAD_INPUT', wrong(parsed.error))
   const card = parsed.data
   if (card.input.kind === 'image') {
     const { mode, size, mean, std } = card.input

@@ -19,7 +19,7 @@ import { calibrationInputs } from './calibration.js'
 import { type Card, inputRange, normalisation } from './card.js'
 import { type Fit, fitPieces } from './fit-pieces.js'
 import { runFloatStep } from './float.js'
-import { bentRange, type ScalarFunction } from './functions.js'
+import { bentRange, isSymmetric, type ScalarFunction } from './functions.js'
 import {
   type ActivationLayer,
   activationSize,
@@ -693,7 +693,10 @@ function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Omit<Way,
   const seen = largestBefore > 0 ? largestBefore : bent.range
   // Beyond its bends a flat function may be clamped to its last value.
   const reach = bent.flat ? Math.min(seen * 2 ** HEADROOM_BITS, bent.range) : seen
-  const { shift, range } = shiftFor(q, reach * q.scale, activationBits)
+  const { shift, range: rounded } = shiftFor(q, reach * q.scale, activationBits)
+  // Of a symmetric function the shift rounds down.
+  const down = (v: number) => Math.floor(v / 2 ** shift)
+  const range = isSymmetric(fn) ? { low: down(q.range.low), high: down(q.range.high) } : rounded
   const kept = keep(range, Math.min(activationBits + (bent.flat ? 0 : HEADROOM_BITS), MAX_FUNCTION_BITS))
   const scaleIn = q.scale / 2 ** shift
   const { low, high } = kept.range

@@ -3,10 +3,12 @@
  * linear in pieces keep their own knots; of others each piece is the longest chord that stays within the error.
  */
 import { evaluatePieces, type Pieces } from '../circuits/pieces.js'
-import type { ScalarFunction } from './functions.js'
+import { isSymmetric, type ScalarFunction } from './functions.js'
 
-/** Knots of one function at most. */
+/** Knots of one function at most; of a symmetric one on either side. */
 export const MAX_KNOTS = 30
+/** Steps of the search for the least error that so many knots allow. */
+const REFINEMENTS = 10
 
 export interface Fit {
   readonly pieces: Pieces
@@ -15,8 +17,8 @@ export interface Fit {
 }
 
 /**
- * Pieces for f on the integers [low, high], v = x * scaleIn, f = pieces(v) / scaleOut, within `tolerance` where `maxKnots` knots
- * allow it, and otherwise as close as they come.
+ * Pieces for f on the integers [low, high], v = x * scaleIn, f = pieces(v) / scaleOut, within `tolerance` where `maxPieces` pieces
+ * allow it, and otherwise as close as they come. Of a symmetric function v stands for v + 1/2.
  */
 export function fitPieces(
   f: ScalarFunction,
@@ -25,15 +27,15 @@ export function fitPieces(
   scaleIn: number,
   scaleOut: number,
   tolerance: number,
-  maxKnots = MAX_KNOTS,
+  maxPieces = 2 * MAX_KNOTS + 1,
 ): Fit {
-  const targets = Float64Array.from({ length: high - low + 1 }, (_, i) => f.apply((low + i) / scaleIn) * scaleOut)
-  let knots = f.bends?.map((x) => Math.round(x * scaleIn)).filter((knot) => knot > low && knot < high)
-  for (let allowed = tolerance * scaleOut; knots === undefined; allowed *= 1.5) {
-    const chords = longestChords(targets, allowed, maxKnots)
-    knots = chords?.map((i) => low + i)
-  }
-  const pieces = chordsThrough(targets, low, high, knots)
+  const symmetric = isSymmetric(f)
+  const middle = symmetric ? 0.5 : 0
+  const at = (v: number) => f.apply((v + middle) / scaleIn) * scaleOut
+  const targets = Float64Array.from({ length: high - low + 1 }, (_, i) => at(low + i))
+  const pieces = symmetric
+    ? symmetricPieces(f.apply(0) * scaleOut, at, Math.max(high, -1 - low), tolerance * scaleOut, maxPieces)
+    : plainPieces(f, targets, low, high, scaleIn, tolerance * scaleOut, maxPieces)
   let error = 0
   targets.forEach((target, i) => {
     error = Math.max(error, Math.abs(evaluatePieces(pieces, low + i) - target))
@@ -41,20 +43,92 @@ export function fitPieces(
   return { pieces, error: error / scaleOut }
 }
 
+function plainPieces(
+  f: ScalarFunction,
+  targets: Float64Array,
+  low: number,
+  high: number,
+  scaleIn: number,
+  allowed: number,
+  maxPieces: number,
+): Pieces {
+  const own = f.bends?.map((x) => Math.round(x * scaleIn)).filter((knot) => knot > low && knot < high)
+  const start = { reached: Math.round(targets[0]), double: false }
+  const most = Math.min(maxPieces - 1, MAX_KNOTS)
+  const knots = own ?? leastError(allowed, (error) => longestChords(targets, start, error, most)).map((i) => low + i)
+  return chordsThrough(targets, low, high, knots)
+}
+
+/** The half of f from 0 on; the other is its mirror image. */
+function symmetricPieces(
+  offset: number,
+  at: (v: number) => number,
+  last: number,
+  allowed: number,
+  maxPieces: number,
+): Pieces {
+  const middle = Math.round(offset)
+  const targets = Float64Array.from({ length: last + 1 }, (_, u) => at(u) - middle)
+  const most = Math.min(Math.floor((maxPieces - 1) / 2), MAX_KNOTS)
+  const knots = leastError(allowed, (error) => longestChords(targets, { reached: 0, double: true }, error, most))
+  const ends = [...knots, last]
+  // Through the middle, where half a step is half a slope.
+  const first = Math.round(targets[ends[0]] / (2 * ends[0] + 1))
+  let reached = first * (2 * ends[0] + 1)
+  const slopes = [first]
+  knots.forEach((knot, j) => {
+    const slope = slopeTo(targets, reached, knot, ends[j + 1])
+    slopes.push(slope)
+    reached += slope * (ends[j + 1] - knot)
+  })
+  return { offset: middle, knots, slopes, symmetric: true }
+}
+
+/** The knots within `allowed`, or else within the least error that has any. */
+function leastError(allowed: number, knotsWithin: (error: number) => number[] | undefined): number[] {
+  let bad = allowed
+  let good = allowed
+  let knots = knotsWithin(allowed)
+  if (knots !== undefined) return knots
+  while (knots === undefined) {
+    bad = good
+    good = Math.max(good * 1.5, 1)
+    knots = knotsWithin(good)
+  }
+  for (let i = 0; i < REFINEMENTS; i++) {
+    const between = (bad + good) / 2
+    const found = knotsWithin(between)
+    if (found === undefined) bad = between
+    else [good, knots] = [between, found]
+  }
+  return knots
+}
+
 /** The integer slope from a value that was reached at `from` towards the function at `to`. */
 const slopeTo = (targets: Float64Array, reached: number, from: number, to: number) =>
   Math.round((targets[to] - reached) / (to - from))
 
-/** Knots, as indices, of the longest chords within `allowed`, from left to right; undefined where more than `maxKnots` are needed. */
-function longestChords(targets: Float64Array, allowed: number, maxKnots: number): number[] | undefined {
+/**
+ * Knots, as indices, of the longest chords within `allowed`, from left to right; undefined where more than `maxKnots` are needed.
+ * `double`: the first chord starts half a step before the first target, at `reached`, and its slope counts half steps.
+ */
+function longestChords(
+  targets: Float64Array,
+  start: { readonly reached: number; readonly double: boolean },
+  allowed: number,
+  maxKnots: number,
+): number[] | undefined {
   const last = targets.length - 1
   const knots: number[] = []
-  let reached = Math.round(targets[0])
+  let { reached } = start
   for (let from = 0; ; ) {
+    const halves = start.double && from === 0 && knots.length === 0
+    const steps = (to: number) => (halves ? 2 * to + 1 : to - from)
+    const slopeOf = (to: number) => Math.round((targets[to] - reached) / steps(to))
     const fits = (to: number) => {
-      const slope = slopeTo(targets, reached, from, to)
-      for (let i = from + 1; i <= to; i++) {
-        if (Math.abs(reached + slope * (i - from) - targets[i]) > allowed) return false
+      const slope = slopeOf(to)
+      for (let i = halves ? 0 : from + 1; i <= to; i++) {
+        if (Math.abs(reached + slope * steps(i) - targets[i]) > allowed) return false
       }
       return true
     }
@@ -65,7 +139,7 @@ function longestChords(targets: Float64Array, allowed: number, maxKnots: number)
       step *= 2
     }
     for (; step >= 1; step = Math.floor(step / 2)) if (good + step <= last && fits(good + step)) good += step
-    reached += slopeTo(targets, reached, from, good) * (good - from)
+    reached += slopeOf(good) * steps(good)
     if (good === last) return knots
     if (knots.length === maxKnots) return undefined
     knots.push(good)

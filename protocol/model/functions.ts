@@ -63,6 +63,18 @@ export function isScalarOp(op: string): op is ScalarOp {
   return op in FUNCTIONS
 }
 
+/** Whether f(-x) - f(0) = -(f(x) - f(0)). */
+export function isSymmetric({ apply, bends }: ScalarFunction): boolean {
+  if (bends !== undefined) return false
+  const middle = apply(0)
+  for (let i = 1; i <= 256; i++) {
+    const x = (i * i) / 2048
+    const [low, high] = [apply(-x), apply(x)]
+    if (!(Math.abs(low + high - 2 * middle) <= 1e-6 * (1 + Math.abs(high)))) return false
+  }
+  return true
+}
+
 /** Beyond what is looked at no function of the list bends. */
 const WIDEST = 64
 

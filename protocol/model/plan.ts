@@ -96,6 +96,7 @@ const activation = z.strictObject({
         .min(1)
         .max(MAX_KNOTS + 1)
         .readonly(),
+      symmetric: z.literal(true).optional(),
     })
     .optional(),
   /** Where fn is `product`: y holds the operands, left and right in turn, one behind the other. */
@@ -378,7 +379,8 @@ function checkFunction({ activation: a, ring }: Stage, i: number): void {
     if (x.shift + x.bits >= ring) fail(`stage ${i} has operands of more bits than its ring`)
   }
   if (a.pieces === undefined) return
-  const { knots, slopes } = a.pieces
+  const { knots, slopes, symmetric } = a.pieces
+  if (symmetric && knots.some((knot) => knot < 0)) fail(`stage ${i}'s pieces do not make a function`)
   const inside = knots.every((knot, j) => Math.abs(knot) < 2 ** a.bits && (j === 0 || knot > knots[j - 1]))
   if (slopes.length !== knots.length + 1 || !inside || slopes.every((slope) => slope === 0)) {
     fail(`stage ${i}'s pieces do not make a function`)

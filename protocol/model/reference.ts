@@ -15,7 +15,8 @@ const halfStep = (shift: number) => (shift > 0 ? 2 ** (shift - 1) : 0)
 export function addRounding(s: Stage, y: Uint32Array): Uint32Array {
   const { activation } = s
   if (activation?.terms === undefined) {
-    const half = halfStep(activation?.shift ?? 0)
+    // Symmetric pieces are of the middle of what a shifted value stands for.
+    const half = activation?.pieces?.symmetric ? 0 : halfStep(activation?.shift ?? 0)
     if (half > 0) for (let i = 0; i < y.length; i++) y[i] += half
     return y
   }

@@ -108,8 +108,8 @@ export function newSession(plan: Plan): ClientSession {
 /** Where a host keeps the states of one model's sessions with one peer: values less masks, of the last steps. */
 export interface StateStore {
   /** Those that `step` inferences left; undefined where they are not kept. */
-  get(session: string, step: number): readonly Uint32Array[] | undefined
-  put(session: string, step: number, states: readonly Uint32Array[]): void
+  get(session: string, step: number): Promise<readonly Uint32Array[] | undefined>
+  put(session: string, step: number, states: readonly Uint32Array[]): Promise<void>
 }
 
 export interface InferOptions {
@@ -224,7 +224,7 @@ export async function inferAsServer(
       `expected a bundle id of ${BUNDLE_ID_BYTES} bytes, got ${request.bundleId.length}`,
     )
   }
-  const before = statesBefore(plan, request.session, request.step, states)
+  const before = await statesBefore(plan, request.session, request.step, states)
   const bundle = await burn(request.bundleId)
   const kept = sessions.take(request.otSession)
   const otSession = kept === undefined ? nextSessionId() : request.otSession
@@ -263,7 +263,7 @@ export async function inferAsServer(
     if (stage === undefined) {
       await settle()
       if (i === plan.stages.length - 1) {
-        keepStates(plan, request.session, request.step, states, values)
+        await keepStates(plan, request.session, request.step, states, values)
         await frames.send(FrameType.shares, packBits(y, s.ring))
         break
       }
@@ -273,7 +273,7 @@ export async function inferAsServer(
     }
     if (stage.projection === undefined) {
       await settle()
-      keepStates(plan, request.session, request.step, states, values)
+      await keepStates(plan, request.session, request.step, states, values)
     }
     const streams = { seed: hashSeed, stage: i }
     const { shares, selection } = await garbleStage(frames, offload, stage, streams, ot, zero!, y)
@@ -296,12 +296,12 @@ export async function inferAsServer(
 }
 
 /** The states that an inference begins with. Throws BAD_PEER or UNKNOWN_SESSION before anything is burned. */
-function statesBefore(
+async function statesBefore(
   plan: Plan,
   session: Uint8Array,
   step: number,
   states: StateStore | undefined,
-): readonly Uint32Array[] {
+): Promise<readonly Uint32Array[]> {
   const zeros = () => plan.states.map(({ size }) => new Uint32Array(size))
   if (session.length === 0) return zeros()
   if (session.length !== SESSION_ID_BYTES || plan.states.length === 0) {
@@ -311,7 +311,7 @@ function statesBefore(
     )
   }
   if (step === 0) return zeros()
-  const known = states?.get(Buffer.from(session).toString('hex'), step)
+  const known = await states?.get(Buffer.from(session).toString('hex'), step)
   if (known === undefined) {
     throw new MinionnError(
       'UNKNOWN_SESSION',
@@ -322,15 +322,15 @@ function statesBefore(
 }
 
 /** Keeps what a session's next inference begins with. */
-function keepStates(
+async function keepStates(
   plan: Plan,
   session: Uint8Array,
   step: number,
   states: StateStore | undefined,
   values: readonly Uint32Array[],
-): void {
+): Promise<void> {
   if (session.length === 0) return
-  states?.put(
+  await states?.put(
     Buffer.from(session).toString('hex'),
     step + 1,
     plan.states.map(({ next }) => values[next]),

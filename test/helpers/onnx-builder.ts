@@ -7,16 +7,18 @@ const root = protobuf.Root.fromJSON(schema as protobuf.INamespace)
 export interface NodeSpec {
   op: string
   inputs: string[]
-  output: string
+  output: string | string[]
   attributes?: Record<string, number | string | number[]>
   domain?: string
 }
 
 export interface ModelSpec {
   input?: (number | string)[]
+  /** Further inputs. */
+  more?: Record<string, (number | string)[]>
   nodes: NodeSpec[]
   weights?: Record<string, { dims: number[]; data: number[] }>
-  output?: string
+  output?: string | string[]
   opset?: number
   /** List initializers among the inputs as well, as old PyTorch does. */
   weightsAsInputs?: boolean
@@ -50,7 +52,7 @@ export function onnxModel(spec: ModelSpec): Uint8Array {
             op_type: n.op,
             domain: n.domain ?? '',
             input: n.inputs,
-            output: [n.output],
+            output: [n.output].flat(),
             attribute: Object.entries(n.attributes ?? {}).map(([name, v]) => attribute(name, v)),
           })),
           initializer: weights.map(([name, w]) => ({
@@ -61,9 +63,10 @@ export function onnxModel(spec: ModelSpec): Uint8Array {
           })),
           input: [
             value('x', spec.input ?? [1, 4]),
+            ...Object.entries(spec.more ?? {}).map(([name, shape]) => value(name, shape)),
             ...(spec.weightsAsInputs ? weights.map(([name, w]) => value(name, w.dims)) : []),
           ],
-          output: [value(spec.output ?? spec.nodes[spec.nodes.length - 1].output, [])],
+          output: [spec.output ?? spec.nodes[spec.nodes.length - 1].output].flat().map((name) => value(name, [])),
         },
       }),
     )

@@ -25,8 +25,8 @@ export class TwoParties {
 
   readonly #kept = new Map<string, readonly Uint32Array[]>()
   readonly #states = {
-    get: (session: string, step: number) => this.#kept.get(`${session}/${step}`),
-    put: (session: string, step: number, states: readonly Uint32Array[]) =>
+    get: async (session: string, step: number) => this.#kept.get(`${session}/${step}`),
+    put: async (session: string, step: number, states: readonly Uint32Array[]) =>
       void this.#kept.set(`${session}/${step}`, states),
   }
 

@@ -264,6 +264,9 @@ test('piecewise-linear functions: knots at the ends, at zero, negative and posit
   // Zero is the sign bit: no comparison.
   checkActivation({ ...base, pieces: { offset: 5, knots: [0], slopes: [1, 8] } }, clamp + 6)
   checkActivation({ ...base, pieces: { offset: 0, knots: [-63, -20, 1, 63], slopes: [0, 100, -7, 0, 900] } }, 74)
+  // Symmetric: knots on either side cost one comparison and one AND a bit.
+  const symmetric = { offset: 7, knots: [0, 3, 20, 62], slopes: [50, 40, -2, 0, 9], symmetric: true } as const
+  checkActivation({ ...base, pieces: symmetric }, 57)
   checkActivation({ ...base, saturate: false, pieces: { offset: 1 << 20, knots: [-1, 5], slopes: [-4, 0, 4] } }, 37)
 })
 
