@@ -82,7 +82,7 @@ const EXTRA_OUTPUT_BITS = [4, 8] as const
 /** Ways to go on that are kept at every stage. */
 const BEAM = 8
 /** Least whole number that a skipped value is multiplied by: the rounding of the others' factors is half of its inverse. */
-const MIN_SKIP_FACTOR = 32
+const MIN_SKIP_FACTOR = 128
 /** Weights are made coarser down to this before a model is refused. */
 const MIN_WEIGHT_BITS = 5
 /** More would not fit rings of 32 bits beside any layer. */
@@ -139,8 +139,8 @@ function times(x: Range, factor: number): Range {
  * fine enough for all, at least `wanted`, and exact for the first.
  */
 function commonScale(units: readonly number[], wanted: number): number {
-  const largest = Math.max(...units)
-  if (wanted <= largest && units.every((unit) => Number.isInteger(largest / unit))) return largest
+  const largest = Math.max(...units, wanted)
+  if (units.every((unit) => Number.isInteger(largest / unit))) return largest
   const least = Math.max(wanted, largest * MIN_SKIP_FACTOR)
   return Math.ceil(least / units[0]) * units[0]
 }
@@ -265,11 +265,9 @@ function quantiseLinear(math: StageMath, values: readonly Quantised[], weightBit
       const rms = math.rootMeanSquare(p)
       return rms === 0 ? 0 : (part.scale * before * after * 2 ** (weightBits - 4)) / rms
     })
-    scale = Math.max(...wanted) || units[0]
-    if (skips.length > 0) {
-      const least = Math.max(scale, Math.max(...skips) * MIN_SKIP_FACTOR)
-      scale = Math.max(1, Math.round(least / skips[0])) * skips[0]
-    }
+    // A power of two, so that values that meet in a sum or side by side are exact multiples of each other.
+    scale = 2 ** Math.round(Math.log2(Math.max(...wanted) || units[0]))
+    if (skips.length > 0) scale = commonScale(skips, scale)
     const { weights, sums } = math.quantised(
       parts.map((part) => (part.scale === 0 ? 0 : scale / (part.scale * before * after))),
     )

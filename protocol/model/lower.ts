@@ -181,7 +181,7 @@ class Lowering {
     }
     for (const [n, [name]] of states.entries()) this.#hidden.set(name, this.#builder.state(n))
     this.#outputs = options.output === undefined ? this.#predictions() : [options.output]
-    if (!this.#outputs.every((name) => graph.outputs.includes(name))) {
+    if (options.output !== undefined && !graph.outputs.includes(options.output)) {
       throw new MinionnError(
         'BAD_MODEL',
         `the card's output "${options.output}" is none of ${graph.outputs.join(', ')}`,
@@ -577,11 +577,9 @@ class Lowering {
         this.#x = b.reshape(picked, [...shape.slice(0, axis), ...indices.shape, ...shape.slice(axis + 1)])
         return
       }
-      case 'Concat': {
-        const axis = this.#axis(r, r.number('axis', 1))
-        this.#x = b.concat(this.#operands(r, axis), node.name, axis)
+      case 'Concat':
+        this.#x = this.#concat(r)
         return
-      }
       case 'Pad':
         return this.#pad(r)
       case 'Expand':
@@ -841,32 +839,28 @@ class Lowering {
     this.#x = this.#hidden.get(node.outputs[0])!
   }
 
-  /** All inputs as hidden tensors for a Concat; of constants their values are added behind. */
-  #operands(r: NodeReader, axis: number): Hidden[] {
+  /** One tensor behind the other; constants are zeros there, and are added behind. */
+  #concat(r: NodeReader): Hidden {
     const { shape } = this.#x
-    return r.node.inputs.map((name, at) => {
+    const axis = this.#axis(r, r.number('axis', 1))
+    const outer = elements(shape.slice(0, axis))
+    const rows: Float64Array[][] = []
+    const parts = r.node.inputs.map((name, at) => {
       const hidden = this.#hidden.get(name)
-      if (hidden !== undefined) {
-        const fits =
-          hidden.shape.length === shape.length && hidden.shape.every((dim, d) => d === axis || dim === shape[d])
-        if (!fits)
-          r.fail(`its hidden inputs have shapes [N,${shape}] and [N,${hidden.shape}], which do not fit together`)
-        return hidden
+      const constant = hidden === undefined ? this.#constant(r, at) : undefined
+      const dims = hidden?.shape ?? constant!.shape.slice(1)
+      if (dims.length !== shape.length || dims.some((dim, d) => d !== axis && dim !== shape[d])) {
+        r.fail(`its inputs have shapes [N,${shape}] and [N,${dims}], which do not fit together`)
       }
-      const constant = this.#constant(r, at)
-      const dims = constant.shape.slice(1)
-      const fits = dims.length === shape.length && dims.every((dim, d) => d === axis || dim === shape[d])
-      if (!fits || constant.shape[0] !== this.#batch)
-        r.fail(`a constant of shape [${constant.shape}] does not fit beside [N,${shape}]`)
-      const zeros = this.#builder.zeros(dims)
-      if (constant.data.every((v) => v === 0)) return zeros
-      return this.#builder.affine(
-        zeros,
-        r.node.name,
-        new Float64Array(elements(dims)).fill(1),
-        constant.data.slice(0, elements(dims)),
-      )
+      const values = constant?.data ?? new Float64Array(elements(dims))
+      const size = elements(dims) / outer
+      rows.push(Array.from({ length: outer }, (_, o) => values.subarray(o * size, (o + 1) * size)))
+      return hidden ?? this.#builder.zeros(dims)
     })
+    const joined = this.#builder.concat(parts, r.node.name, axis)
+    const shift = Float64Array.from(Array.from({ length: outer }, (_, o) => rows.flatMap((row) => [...row[o]])).flat())
+    if (shift.every((v) => v === 0)) return joined
+    return this.#builder.affine(joined, r.node.name, new Float64Array(shift.length).fill(1), shift)
   }
 
   /** Zeros and other numbers around, or what lies at the edges again. */

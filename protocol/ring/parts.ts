@@ -80,7 +80,8 @@ export function assemble<T extends Uint32Array | Float64Array>(
     return transposition === undefined ? values[first.from] : transpose(transposition, values[first.from])
   }
   const size = pieces.reduce((sum, piece) => sum + piece.length, 0)
-  const Vector = (values.find((value) => value !== undefined) as T).constructor as new (length: number) => T
+  const known: Uint32Array | Float64Array = values.find((value) => value !== undefined) ?? new Uint32Array(0)
+  const Vector = known.constructor as new (length: number) => T
   const out = new Vector(size)
   let offset = 0
   for (const { length, at } of pieces) {
