@@ -64,7 +64,7 @@ async function startParties(name: string, folder: string, nodeOptions?: string):
   writeFileSync(config, `engine: ${options.engine}\n`)
   for (const repo of [host, client]) await run(['init', '--repo', repo, '--config', config])
   const card = join(folder, `${name}.yaml`)
-  writeFileSync(card, network.card)
+  writeFileSync(card, typeof network.card === 'string' ? network.card : network.card())
   await run(['model', 'add', network.onnx, '--name', name, '--card', card, '--repo', host])
   const hosting = await startDaemon(host, [], nodeOptions)
   const querying = await startDaemon(client, [], nodeOptions)
@@ -164,7 +164,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
     const last = previous.find((p) => p.network === m.network)
     return (['offline', 'online'] as const).map((phase) => {
       const now = m[phase]
-      const megabytes = paper?.[`${phase}Megabytes`] ?? Number.NaN
+      const megabytes = paper?.[`${phase}Megabytes`]
       const wall = paper?.[`${phase}Seconds`] ?? Number.NaN
       return [
         m.network,
@@ -173,8 +173,8 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
         `${seconds(now.hostCpu)} + ${seconds(now.clientCpu)}`,
         bytes(now.bytes),
         phase === 'online' ? m.rounds : '',
-        Number.isNaN(wall) ? '-' : `${wall} s, ${megabytes} MB`,
-        `${times(wall / now.seconds)} faster, ${times((megabytes * 1e6) / now.bytes)} fewer bytes`,
+        Number.isNaN(wall) ? '-' : `${wall} s${megabytes === undefined ? '' : `, ${megabytes} MB`}`,
+        `${times(wall / now.seconds)} faster, ${times(((megabytes ?? Number.NaN) * 1e6) / now.bytes)} fewer bytes`,
         last === undefined
           ? '-'
           : `${times(now.seconds / last[phase].seconds)} s, ${times(now.bytes / last[phase].bytes)} bytes`,

@@ -1,10 +1,12 @@
 /** The networks that bench measures: ours, and those of ../shared/models where that folder is there. */
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PTB_MODEL, ptbCard } from './ptb.js'
 
 export interface Network {
   readonly onnx: string
-  readonly card: string
+  /** YAML. */
+  readonly card: string | (() => string)
   /** Bundles of a prepare batch. */
   readonly batch: number
   /** Files to query; one row each. */
@@ -28,9 +30,17 @@ function gradient(folder: string): string[] {
   return [file]
 }
 
+function word(folder: string): string[] {
+  const file = join(folder, 'word.txt')
+  writeFileSync(file, 'market')
+  return [file]
+}
+
 export const NETWORKS: Record<string, Network> = {
   mnist: { onnx: 'models/mnist.onnx', card: MNIST_CARD, batch: 64, input: digit },
   secure_ml: { onnx: '../shared/models/mnist_secure_ml.onnx', card: MNIST_CARD, batch: 64, input: digit },
   cryptonets: { onnx: '../shared/models/mnist_cryptonets.onnx', card: MNIST_CARD, batch: 64, input: digit },
+  // Offline of 8 words at once, online of one word of a session.
+  ptb: { onnx: PTB_MODEL, card: () => ptbCard(), batch: 8, input: word },
   cifar10: { onnx: '../shared/models/cifar10_minionn.onnx', card: CIFAR10_CARD, batch: 8, input: gradient },
 }

@@ -1,4 +1,4 @@
-/** A line plot with logarithmic axes, as SVG. */
+/** Line plots as SVG. */
 const WIDTH = 640
 const HEIGHT = 420
 const MARGIN = { left: 70, right: 130, top: 40, bottom: 50 }
@@ -9,14 +9,32 @@ export interface Series {
   readonly points: readonly (readonly [x: number, y: number])[]
 }
 
-export function linePlot(title: string, xLabel: string, yLabel: string, series: readonly Series[]): string {
+/** Both axes logarithmic or linear. */
+export function linePlot(
+  title: string,
+  xLabel: string,
+  yLabel: string,
+  series: readonly Series[],
+  axes: 'logarithmic' | 'linear' = 'logarithmic',
+): string {
   const all = series.flatMap((s) => s.points)
-  const axis = (values: number[], from: number, to: number) => {
+  const linear = (values: number[], from: number, to: number) => {
+    const [least, most] = [Math.min(...values), Math.max(...values)]
+    const step = 10 ** Math.floor(Math.log10((most - least) / 2 || 1))
+    const [low, high] = [Math.floor(least / step), Math.ceil(most / step)]
+    const place = (v: number) => from + ((v / step - low) / (high - low || 1)) * (to - from)
+    const skip = Math.ceil((high - low) / 10)
+    const ticks = Array.from({ length: Math.floor((high - low) / skip) + 1 }, (_, i) => (low + i * skip) * step)
+    return { place, ticks }
+  }
+  const logarithmic = (values: number[], from: number, to: number) => {
     const low = Math.floor(Math.log10(Math.min(...values)))
     const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))
     const place = (v: number) => from + ((Math.log10(v) - low) / (high - low)) * (to - from)
     return { place, ticks: Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)) }
   }
+  const axis = axes === 'linear' ? linear : logarithmic
+  const label = (tick: number) => String(Number(tick.toPrecision(axes === 'linear' ? 4 : 1)))
   const right = WIDTH - MARGIN.right
   const bottom = HEIGHT - MARGIN.bottom
   const x = axis(
@@ -39,11 +57,11 @@ export function linePlot(title: string, xLabel: string, yLabel: string, series: 
     text(WIDTH / 2, 22, title, 'text-anchor="middle" font-size="14"'),
     ...x.ticks.flatMap((t) => [
       line(x.place(t), MARGIN.top, x.place(t), bottom),
-      text(x.place(t), bottom + 18, String(t), 'text-anchor="middle"'),
+      text(x.place(t), bottom + 18, label(t), 'text-anchor="middle"'),
     ]),
     ...y.ticks.flatMap((t) => [
       line(MARGIN.left, y.place(t), right, y.place(t)),
-      text(MARGIN.left - 8, y.place(t) + 4, String(Number(t.toPrecision(1))), 'text-anchor="end"'),
+      text(MARGIN.left - 8, y.place(t) + 4, label(t), 'text-anchor="end"'),
     ]),
     text((MARGIN.left + right) / 2, HEIGHT - 12, xLabel, 'text-anchor="middle"'),
     text(

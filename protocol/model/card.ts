@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { MinionnError } from '../errors.js'
+import { MAX_PIECES } from './fit-pieces.js'
 import { elements } from './layers.js'
 
 const finite = z.number().refine(Number.isFinite, 'must be finite')
@@ -34,6 +35,16 @@ export const cardSchema = z.strictObject({
   input: z.discriminatedUnion('kind', [imageInput, tensorInput, oneHotInput]),
   labels: z.array(z.string().max(200)).max(100_000).optional(),
   reveal: z.enum(['outputs', 'label']).default('outputs'),
+  /**
+   * Of activations that linear pieces stand for, by ONNX's operator: how many pieces at most, as close as they come, and how far
+   * from zero, both otherwise by the precision.
+   */
+  approximations: z
+    .record(
+      z.string().max(100),
+      z.strictObject({ pieces: z.int().min(2).max(MAX_PIECES).optional(), range: finite.positive().optional() }),
+    )
+    .optional(),
   /** Of a recurrent model: its inputs that are states, and the outputs that they become. Those named NAME and NAME_out need not be told. */
   states: z.record(z.string().max(1000), z.string().max(1000)).optional(),
   /** The output to predict, where the graph has several. */

@@ -428,7 +428,7 @@ export function compileNetwork(network: Network, card: Card, options: CompileOpt
   // What a state is like before an inference is what it is like behind the one before.
   let states = network.states.map((): Quantised => ({ low: 0, high: 0, scale: 1 }))
   for (let round = 0; round < MAX_STATE_ROUNDS; round++) {
-    const path = compilePath(network, maths, largest, precision, [input, ...states])
+    const path = compilePath(network, maths, largest, precision, card.approximations, [input, ...states])
     const next = network.states.map((state) => path.values[state.next])
     const same = (s: number) => next[s].scale === states[s].scale
     const within = (s: number) => same(s) && next[s].low >= states[s].low && next[s].high <= states[s].high
@@ -456,6 +456,7 @@ function compilePath(
   maths: readonly StageMath[],
   largest: readonly Seen[],
   precision: Precision,
+  approximations: Card['approximations'],
   values: readonly Quantised[],
 ): Path {
   const { stages: all } = network
@@ -468,6 +469,7 @@ function compilePath(
       next: maths[i + 1],
       seen: largest[i],
       tolerance: precision.tolerance,
+      approximations,
       activationBits: precision.activationBits,
       weightBits: bitsOf(i + 1),
       position: i + 1,
@@ -686,8 +688,9 @@ function squareWays(q: QuantisedLinear, step: Step, top: number): Omit<Way, 'rin
 /** Any other function by linear pieces over the part of its range where it bends. */
 function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Omit<Way, 'ring'> {
   const { activationBits, tolerance, activation } = step
+  const own = step.approximations?.[fn.op]
   const [largestBefore] = step.seen.before
-  const bent = bentRange(fn, tolerance / 4)
+  const bent = { ...bentRange(fn, tolerance / 4), ...(own?.range && { range: own.range }) }
   const seen = largestBefore > 0 ? largestBefore : bent.range
   // Beyond its bends a flat function may be clamped to its last value.
   const reach = bent.flat ? Math.min(seen * 2 ** HEADROOM_BITS, bent.range) : seen
@@ -716,7 +719,8 @@ function pieceWay(q: QuantisedLinear, step: Step, fn: ScalarFunction): Omit<Way,
     extra++
   ) {
     scale = 2 ** Math.floor(activationBits + extra - Math.log2(largest))
-    fit = fitPieces(fn, low, high, scaleIn, scale, allowed)
+    // So many pieces as are wished for, as close as they come.
+    fit = fitPieces(fn, low, high, scaleIn, scale, own?.pieces === undefined ? allowed : 0, own?.pieces)
   }
   const { pieces, error } = fit!
   if (pieces.slopes.every((slope) => slope === 0)) {
@@ -748,8 +752,9 @@ interface Step {
   readonly activation: ActivationLayer
   readonly next: StageMath
   readonly seen: Seen
-  /** Largest error of an activation that pieces approximate. */
+  /** Largest error of an activation that pieces approximate, and what the card says of it. */
   readonly tolerance: number
+  readonly approximations: Card['approximations']
   readonly activationBits: number
   readonly weightBits: number
   readonly position: number

@@ -7,6 +7,8 @@ import { isSymmetric, type ScalarFunction } from './functions.js'
 
 /** Knots of one function at most; of a symmetric one on either side. */
 export const MAX_KNOTS = 30
+/** Pieces of one function at most. */
+export const MAX_PIECES = 2 * MAX_KNOTS + 1
 /** Steps of the search for the least error that so many knots allow. */
 const REFINEMENTS = 10
 
@@ -27,7 +29,7 @@ export function fitPieces(
   scaleIn: number,
   scaleOut: number,
   tolerance: number,
-  maxPieces = 2 * MAX_KNOTS + 1,
+  maxPieces = MAX_PIECES,
 ): Fit {
   const symmetric = isSymmetric(f)
   const middle = symmetric ? 0.5 : 0
