@@ -252,7 +252,10 @@ function quantiseLinear(math: StageMath, values: readonly Quantised[], weightBit
   let rowRange: (row: number) => Range
   if (g.kind === 'identity') {
     const gains = units.map((unit) => unit / Math.abs(layer.gain))
-    scale = commonScale([...gains, ...skips], 0)
+    // A constant has no scale but what its bits need.
+    const most = layer.bias.reduce((largest, b) => Math.max(largest, Math.abs(b)), 0) || 1
+    const constant = 2 ** Math.floor(weightBits - Math.log2(most))
+    scale = gains.length + skips.length === 0 ? constant : commonScale([...gains, ...skips], 0)
     parts.forEach((part, p) => {
       const unit = (part.scale * before * after) / layer.gain
       if (unit !== 0) partFactors[p] = Math.round(scale / unit)

@@ -11,9 +11,25 @@ import { isScalarOp, type ScalarFunction, scalarFunction } from './functions.js'
 import { elements, type Network } from './layers.js'
 import { type Tensor as Hidden, NetworkBuilder, sameValue } from './network-builder.js'
 import type { OnnxGraph, OnnxNode, Tensor } from './onnx.js'
+import {
+  type Carried,
+  GATES,
+  type RecurrentKind,
+  type RecurrentWeights,
+  recurrentActivation,
+  recurrentStep,
+} from './recurrent-operators.js'
 
-/** Operators that slide along a line as over an image of one row. */
-const LINE_OPS = new Set(['Conv', 'MaxPool', 'AveragePool', 'GlobalAveragePool'])
+/** Operators on images, which slide along a line as over an image of one row. */
+const IMAGE_OPS = new Set([
+  'Conv',
+  'ConvTranspose',
+  'MaxPool',
+  'AveragePool',
+  'GlobalAveragePool',
+  'GlobalMaxPool',
+  'BatchNormalization',
+])
 
 type Image = readonly [number, number, number]
 
@@ -26,6 +42,9 @@ const ELEMENTWISE = {
 
 /** Operators whose inputs may be hidden or constant in any order. */
 const MANY_INPUTS = new Set(['Add', 'Mul', 'Sub', 'Concat', 'Max', 'Min', 'Sum', 'Mean'])
+
+/** Why an operator cannot be translated row by row. */
+const AS_A_WHOLE = 'its first dimension is time'
 
 /** Operators that find labels, and what may lie between them and an output. */
 const LABEL_OPS = new Set(['ArgMax', 'ai.onnx.ml.ArrayFeatureExtractor', 'ai.onnx.ml.LabelEncoder'])
@@ -44,15 +63,15 @@ function derivedStates(graph: OnnxGraph): Record<string, string> {
   return Object.fromEntries(named.map(({ name }) => [name, `${name}_out`]))
 }
 
-/** An input's dimensions without the batch. */
-function inputDims(name: string, shape: readonly (number | null)[]): number[] {
-  if (shape.length < 2) {
+/** An input's dimensions, without the batch where that is apart; a batch of any size is one otherwise. */
+function inputDims(name: string, shape: readonly (number | null)[], lead: 0 | 1): number[] {
+  if (shape.length < 1 + lead) {
     throw new MinionnError(
       'BAD_MODEL',
       `input "${name}" has shape [${shape}]; a batch dimension and at least one more are expected`,
     )
   }
-  const dims = shape.slice(1)
+  const dims = lead === 1 ? shape.slice(1) : [shape[0] ?? 1, ...shape.slice(1)]
   if (dims.some((dim) => dim === null)) {
     throw new MinionnError(
       'BAD_MODEL',
@@ -109,6 +128,14 @@ class NodeReader {
     return value
   }
 
+  strings(name: string, fallback: readonly string[]): readonly string[] {
+    this.#used.add(name)
+    const value = this.node.attributes.get(name) ?? fallback
+    if (!Array.isArray(value) || value.some((v) => typeof v !== 'string'))
+      this.fail(`attribute ${name} is no list of names`)
+    return value as string[]
+  }
+
   has(name: string): boolean {
     return this.node.attributes.has(name)
   }
@@ -133,6 +160,8 @@ class Lowering {
   readonly #outputs: readonly string[]
   readonly #constants: Map<string, Tensor>
   readonly #builder: NetworkBuilder
+  /** 1 where the first dimension is a batch whose rows are inferences of their own, 0 where it is part of one inference. */
+  readonly #lead: 0 | 1
   #batch: number
   /** What depends on the input, by name. */
   readonly #hidden = new Map<string, Hidden>()
@@ -148,9 +177,12 @@ class Lowering {
   #output = ''
   #x: Hidden
   readonly #softmaxed = new Set<string>()
+  /** Images in one inference, at an operator on them. */
+  #images = 1
 
-  constructor(graph: OnnxGraph, options: LowerOptions) {
+  constructor(graph: OnnxGraph, options: LowerOptions, lead: 0 | 1) {
     this.#graph = graph
+    this.#lead = lead
     this.#constants = new Map(graph.initializers)
     this.#states = { ...derivedStates(graph), ...options.states }
     for (const [input, output] of Object.entries(this.#states)) {
@@ -160,7 +192,7 @@ class Lowering {
         throw new MinionnError('BAD_MODEL', `the state ${input}: ${output} is none of this model, which has ${names}`)
       }
     }
-    const shapes = new Map(graph.inputs.map(({ name, shape }) => [name, inputDims(name, shape)]))
+    const shapes = new Map(graph.inputs.map(({ name, shape }) => [name, inputDims(name, shape, lead)]))
     const [states, inputs] = [true, false].map((kept) => [...shapes].filter(([name]) => name in this.#states === kept))
     if (inputs.length === 0) throw new MinionnError('BAD_MODEL', 'the model has no input')
     this.#batch = graph.inputs.find(({ name }) => name === inputs[0][0])?.shape[0] ?? 1
@@ -230,17 +262,14 @@ class Lowering {
       this.#x = before
       if (node.op === 'Shape') {
         reader.ignore('start', 'end')
-        const full = [this.#batch, ...before.shape]
+        const full = this.#full(before.shape)
         this.#define(node, { shape: [full.length], data: Float64Array.from(full) })
         continue
       }
-      this.#softmaxed.has(name) ? this.#afterSoftmax(reader) : this.#node(reader)
+      if (this.#softmaxed.has(name)) this.#afterSoftmax(reader)
+      else if (IMAGE_OPS.has(node.op)) this.#onImages(reader)
+      else this.#node(reader)
       reader.finish()
-      if (LINE_OPS.has(node.op) && before.shape.length === 2) {
-        // What was an image of one row is a line again.
-        const [channels, , length] = this.#x.shape
-        this.#x = this.#builder.reshape(this.#x, [channels, length])
-      }
       const [output] = node.outputs
       if (!this.#hidden.has(output)) this.#hidden.set(output, this.#x)
       if (this.#softmaxed.has(name)) this.#softmaxed.add(output)
@@ -397,6 +426,31 @@ class Lowering {
     return r.node.inputs[at] ? this.#constant(r, at) : undefined
   }
 
+  /** Dimensions as the graph has them. */
+  #full(dims: readonly number[]): number[] {
+    return this.#lead === 1 ? [this.#batch, ...dims] : [...dims]
+  }
+
+  /** The running value's shape in words. */
+  get #shown(): string {
+    return this.#lead === 1 ? `[N,${this.#x.shape}]` : `[${this.#x.shape}]`
+  }
+
+  /** An operator on images: several in one inference are as many groups of channels. */
+  #onImages(r: NodeReader): void {
+    const { shape } = this.#x
+    const [count, dims] = this.#lead === 1 ? [1, shape] : [shape[0], shape.slice(1)]
+    if (dims.length < 1) r.fail(`its input has shape ${this.#shown}; a batch and channels are expected`)
+    const b = this.#builder
+    this.#images = count
+    this.#x = b.reshape(this.#x, [count * dims[0], ...dims.slice(1)])
+    this.#node(r)
+    const made = this.#x.shape
+    const own = dims.length === 2 && made.length === 3 ? [made[0], made[2]] : made
+    this.#x = b.reshape(this.#x, this.#lead === 1 ? own : [count, own[0] / count, ...own.slice(1)])
+  }
+
+  /** The running value's images as one, channels of all of them together. */
   #image(r: NodeReader): Image {
     const { shape } = this.#x
     if (shape.length === 2) return [shape[0], 1, shape[1]]
@@ -494,8 +548,8 @@ class Lowering {
         return this.#gemm(r)
       case 'MatMul': {
         const weights = this.#constant(r, 1)
-        if (this.#x.shape.length !== 1 || weights.shape.length !== 2) {
-          r.fail(`it multiplies [N,${this.#x.shape}] with [${weights.shape}]; a flat input and a matrix are expected`)
+        if (weights.shape.length !== 2) {
+          r.fail(`it multiplies ${this.#shown} with [${weights.shape}]; a matrix of constants is expected`)
         }
         return this.#dense(r, weights, false, 1, undefined)
       }
@@ -514,6 +568,15 @@ class Lowering {
       }
       case 'AveragePool':
         return this.#averagePool(r)
+      case 'GlobalMaxPool': {
+        const input = this.#image(r)
+        const kernel = [input[1], input[2]] as const
+        if (kernel[0] * kernel[1] > MAX_WINDOW)
+          r.fail(`its window has ${kernel[0] * kernel[1]} elements; at most ${MAX_WINDOW} are supported`)
+        const pool = { input, output: [input[0], 1, 1], kernel, strides: kernel, pads: [0, 0, 0, 0] } as const
+        this.#x = b.maxPool(this.#x, node.name, pool, this.#alone)
+        return
+      }
       case 'GlobalAveragePool': {
         const input = this.#image(r)
         const size = [input[1], input[2]] as const
@@ -530,18 +593,22 @@ class Lowering {
         return this.#reduce(r)
       case 'Flatten': {
         const axis = r.number('axis', 1)
-        const rank = this.#x.shape.length + 1
-        if ((axis < 0 ? axis + rank : axis) !== 1)
-          r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
-        this.#x = b.reshape(this.#x, [elements(this.#x.shape)])
+        const { shape } = this.#x
+        const at = axis < 0 ? axis + shape.length + this.#lead : axis
+        if (this.#lead === 1 && at !== 1) r.fail(`attribute axis is ${axis}; only 1 (keep the batch) is supported`)
+        const whole = elements(shape)
+        const outer = elements(shape.slice(0, at))
+        this.#x = b.reshape(this.#x, this.#lead === 1 ? [whole] : [outer, whole / outer])
         return
       }
       case 'Reshape':
         return this.#reshape(r)
       case 'Transpose': {
-        const rank = this.#x.shape.length + 1
+        const lead = this.#lead
+        const rank = this.#x.shape.length + lead
         const perm = r.ints('perm', [...Array(rank).keys()].reverse())
-        if (perm.length !== rank || perm[0] !== 0 || ![...perm.keys()].every((d) => perm.includes(d))) {
+        const moved = lead === 1 && perm[0] !== 0
+        if (perm.length !== rank || moved || ![...perm.keys()].every((d) => perm.includes(d))) {
           r.fail(
             `attribute perm is [${perm}] on a value of ${rank} dimensions; one that keeps the batch first is expected`,
           )
@@ -549,19 +616,24 @@ class Lowering {
         this.#x = b.transpose(
           this.#x,
           node.name,
-          perm.slice(1).map((d) => d - 1),
+          perm.slice(lead).map((d) => d - lead),
         )
         return
       }
       case 'Squeeze':
       case 'Unsqueeze':
         return this.#squeeze(r)
+      case 'RNN':
+      case 'GRU':
+      case 'LSTM':
+        return this.#recurrent(r, node.op)
       case 'Split':
         return this.#split(r)
       case 'Slice': {
-        const { starts, steps, sizes } = this.#sliceOf(r, [this.#batch, ...this.#x.shape])
-        if (sizes[0] !== this.#batch || steps[0] !== 1) r.fail('it cuts the batch, which stays whole')
-        this.#x = b.slice(this.#x, node.name, starts.slice(1), steps.slice(1), sizes.slice(1))
+        const lead = this.#lead
+        const { starts, steps, sizes } = this.#sliceOf(r, this.#full(this.#x.shape))
+        if (lead === 1 && (sizes[0] !== this.#batch || steps[0] !== 1)) r.fail('it cuts the batch, which stays whole')
+        this.#x = b.slice(this.#x, node.name, starts.slice(lead), steps.slice(lead), sizes.slice(lead))
         return
       }
       case 'Gather': {
@@ -609,18 +681,17 @@ class Lowering {
       case 'Softmax':
       case 'LogSoftmax': {
         const axis = r.number('axis', this.#graph.opset >= 13 ? -1 : 1)
-        const rank = this.#x.shape.length + 1
-        if ((axis < 0 ? axis + rank : axis) !== 1 || elements(this.#x.shape) !== this.#x.shape[0]) {
-          r.fail(
-            `attribute axis is ${axis} on a value of shape [N,${this.#x.shape}]; a softmax over the classes is expected`,
-          )
+        const { shape } = this.#x
+        const at = axis < 0 ? axis + shape.length : axis - this.#lead
+        if (shape[at] !== elements(shape)) {
+          r.fail(`attribute axis is ${axis} on a value of shape ${this.#shown}; a softmax over the classes is expected`)
         }
         this.#softmaxed.add(node.outputs[0])
         return
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
   }
@@ -667,9 +738,10 @@ class Lowering {
     if (weights.shape.length !== (line ? 3 : 4)) {
       r.fail(`its weights have shape [${weights.shape}] for an input of shape [N,${this.#x.shape}]`)
     }
-    const [filters, perGroup] = weights.shape
+    const images = this.#images
+    const [filters, perGroup] = [weights.shape[0] * images, weights.shape[1]]
     const [kh, kw] = line ? [1, weights.shape[2]] : weights.shape.slice(2)
-    const groups = r.number('group', 1)
+    const groups = r.number('group', 1) * images
     const kernel = r.pair('kernel_shape', [kh, kw])
     if (kernel[0] !== kh || kernel[1] !== kw)
       r.fail(`attribute kernel_shape [${kernel}] does not match weights [${weights.shape}]`)
@@ -689,14 +761,18 @@ class Lowering {
       pads,
       output: [filters, ...size],
     }
-    if (bias !== undefined && bias.data.length !== filters)
-      r.fail(`its bias has ${bias.data.length} values for ${filters} filters`)
+    if (bias !== undefined && bias.data.length * images !== filters)
+      r.fail(`its bias has ${bias.data.length} values for ${weights.shape[0]} filters`)
     if (weightCount(geometry) > MAX_WEIGHTS)
       r.fail(`it has ${weightCount(geometry)} weights; at most ${MAX_WEIGHTS} are supported`)
     const area = size[0] * size[1]
     const expanded = new Float64Array(outputSize(geometry))
-    if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
-    this.#x = this.#builder.linear(this.#x, r.node.name, geometry, weights.data, expanded)
+    if (bias !== undefined)
+      for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area) % bias.data.length]
+    const own = weights.data
+    const repeated =
+      images === 1 ? own : Float64Array.from({ length: own.length * images }, (_, i) => own[i % own.length])
+    this.#x = this.#builder.linear(this.#x, r.node.name, geometry, repeated, expanded)
   }
 
   /** Output size and pads of a sliding window: auto_pad, pads and ceil_mode as ONNX defines them. */
@@ -780,12 +856,12 @@ class Lowering {
 
   /** An axis of the graph as one without the batch. */
   #axis(r: NodeReader, axis: number): number {
-    const rank = this.#x.shape.length + 1
+    const rank = this.#x.shape.length + this.#lead
     const at = axis < 0 ? axis + rank : axis
-    if (at < 1 || at >= rank) {
-      r.fail(`attribute axis is ${axis} on a value of shape [N,${this.#x.shape}]; an axis behind the batch is expected`)
+    if (at < this.#lead || at >= rank) {
+      r.fail(`attribute axis is ${axis} on a value of shape ${this.#shown}; an axis behind the batch is expected`)
     }
-    return at - 1
+    return at - this.#lead
   }
 
   /** Starts, steps and sizes of a Slice on a tensor of this shape, batch included. */
@@ -848,7 +924,7 @@ class Lowering {
     const parts = r.node.inputs.map((name, at) => {
       const hidden = this.#hidden.get(name)
       const constant = hidden === undefined ? this.#constant(r, at) : undefined
-      const dims = hidden?.shape ?? constant!.shape.slice(1)
+      const dims = hidden?.shape ?? constant!.shape.slice(this.#lead)
       if (dims.length !== shape.length || dims.some((dim, d) => d !== axis && dim !== shape[d])) {
         r.fail(`its inputs have shapes [N,${shape}] and [N,${dims}], which do not fit together`)
       }
@@ -867,7 +943,8 @@ class Lowering {
   #pad(r: NodeReader): void {
     const mode = r.string('mode', 'constant')
     const { shape } = this.#x
-    const rank = shape.length + 1
+    const lead = this.#lead
+    const rank = shape.length + lead
     const given = r.has('pads')
       ? r.ints('pads', [])
       : r.has('paddings')
@@ -880,8 +957,8 @@ class Lowering {
       const axis = raw < 0 ? raw + rank : raw
       const [before, after] = [given[n], given[n + axes.length]]
       if (before === 0 && after === 0) continue
-      if (axis === 0) r.fail('it pads the batch, which stays as it is')
-      this.#x = this.#padAxis(r, mode, axis - 1, before, after, value)
+      if (axis < lead) r.fail('it pads the batch, which stays as it is')
+      this.#x = this.#padAxis(r, mode, axis - lead, before, after, value)
     }
   }
 
@@ -917,15 +994,17 @@ class Lowering {
   }
 
   #expand(r: NodeReader): void {
+    const lead = this.#lead
     const target = [...this.#constant(r, 1).data]
-    const full = [this.#batch, ...this.#x.shape]
+    const full = this.#full(this.#x.shape)
     if (r.node.op === 'Tile') {
-      if (target.length !== full.length || target[0] !== 1)
-        r.fail(`its repeats [${target}] do not fit [N,${this.#x.shape}] with one batch`)
+      if (target.length !== full.length || (lead === 1 && target[0] !== 1)) {
+        r.fail(`its repeats [${target}] do not fit ${this.#shown}; the batch must stay as it is`)
+      }
       let x = this.#x
-      for (let d = 1; d < target.length; d++) {
+      for (let d = lead; d < target.length; d++) {
         const indices = Array.from({ length: full[d] * target[d] }, (_, i) => i % full[d])
-        if (target[d] !== 1) x = this.#builder.gather(x, r.node.name, d - 1, indices)
+        if (target[d] !== 1) x = this.#builder.gather(x, r.node.name, d - lead, indices)
       }
       this.#x = x
       return
@@ -934,10 +1013,11 @@ class Lowering {
     const align = (dims: readonly number[]) => [...Array(rank - dims.length).fill(1), ...dims]
     const [from, to] = [align(full), align(target)]
     const dims = from.map((dim, d) => Math.max(dim, to[d]))
-    if (rank !== full.length || dims[0] !== this.#batch || from.some((dim, d) => dim !== dims[d] && dim !== 1)) {
-      r.fail(`it expands [N,${this.#x.shape}] to [${target}]; the batch must stay as it is`)
+    const batchMoved = lead === 1 && (rank !== full.length || dims[0] !== this.#batch)
+    if (batchMoved || from.some((dim, d) => dim !== dims[d] && dim !== 1)) {
+      r.fail(`it expands ${this.#shown} to [${target}]; the batch must stay as it is`)
     }
-    this.#x = this.#builder.expand(this.#x, r.node.name, dims.slice(1))
+    this.#x = this.#builder.expand(this.#x, r.node.name, dims.slice(lead))
   }
 
   /** The running value becomes a x + b for numbers a, b. */
@@ -985,17 +1065,19 @@ class Lowering {
     }
   }
 
-  /** The shape that hidden tensors of as many dimensions broadcast to. */
+  /** The shape that hidden tensors broadcast to. */
   #broadcastShape(r: NodeReader, tensors: readonly Hidden[]): number[] {
-    const shapes = tensors.map((x) => x.shape)
+    const rank = Math.max(...tensors.map((x) => x.shape.length))
+    const shapes = tensors.map(({ shape }) => [...Array(rank - shape.length).fill(1), ...shape])
     const dims = shapes[0].map((_, d) => Math.max(...shapes.map((shape) => shape[d])))
-    const fits = shapes.every(
-      (shape) => shape.length === dims.length && shape.every((dim, d) => dim === dims[d] || dim === 1),
-    )
-    if (!fits)
+    // With the batch apart dimensions would be aligned with it.
+    const apart = this.#lead === 1 && tensors.some(({ shape }) => shape.length !== rank)
+    if (apart || shapes.some((shape) => shape.some((dim, d) => dim !== dims[d] && dim !== 1))) {
+      const prefix = this.#lead === 1 ? 'N,' : ''
       r.fail(
-        `its hidden inputs have shapes ${shapes.map((shape) => `[N,${shape}]`).join(' and ')}; ones that broadcast to each other are expected`,
+        `its hidden inputs have shapes ${tensors.map(({ shape }) => `[${prefix}${shape}]`).join(' and ')}; ones that broadcast to each other are expected`,
       )
+    }
     return dims
   }
 
@@ -1008,12 +1090,15 @@ class Lowering {
     const keep = r.number('keepdims', 1) === 1
     const noop = r.number('noop_with_empty_axes', 0) === 1
     if (given.length === 0 && noop) return
-    if (given.length === 0) r.fail('it goes over all axes, the batch included; axes behind the batch are expected')
-    const axes = given.map((axis) => this.#axis(r, axis)).sort((a, c) => a - c)
+    if (given.length === 0 && this.#lead === 1) {
+      r.fail('it goes over all axes, the batch included; axes behind the batch are expected')
+    }
+    const all = given.length === 0 ? [...shape.keys()] : given.map((axis) => this.#axis(r, axis))
+    const axes = all.sort((a, c) => a - c)
     const window = elements(axes.map((d) => shape[d]))
     if (window > MAX_WINDOW) r.fail(`it goes over ${window} elements; at most ${MAX_WINDOW} are supported`)
     const flipped = op === 'ReduceMin'
-    const image = shape.length === 3 && axes.join() === '1,2' && op !== 'ReduceMax' && !flipped
+    const image = this.#lead === 1 && shape.length === 3 && axes.join() === '1,2' && op !== 'ReduceMax' && !flipped
     if (image) {
       const input = this.#image(r)
       const size = [input[1], input[2]] as const
@@ -1042,10 +1127,11 @@ class Lowering {
     const bias = this.#optional(r, 2)
     const [channels, height, width] = this.#image(r)
     const line = this.#x.shape.length === 2
-    const groups = r.number('group', 1)
+    const images = this.#images
+    const groups = r.number('group', 1) * images
     if (weights.shape.length !== (line ? 3 : 4))
       r.fail(`its weights have shape [${weights.shape}]; [channels, filters / group, height, width] are expected`)
-    const [inputs, perGroup] = weights.shape
+    const [inputs, perGroup] = [weights.shape[0] * images, weights.shape[1]]
     const kernel: readonly [number, number] = line ? [1, weights.shape[2]] : [weights.shape[2], weights.shape[3]]
     if (inputs !== channels || channels % groups !== 0)
       r.fail(`weights [${weights.shape}] and group ${groups} do not fit an input of ${channels} channels`)
@@ -1101,13 +1187,14 @@ class Lowering {
     const mirrored = Float64Array.from({ length: filters * inGroup * taps }, (_, i) => {
       const [m, c, t] = [Math.floor(i / (inGroup * taps)), Math.floor(i / taps) % inGroup, i % taps]
       const group = Math.floor(m / perGroup)
-      return weights.data[((group * inGroup + c) * perGroup + (m % perGroup)) * taps + (taps - 1 - t)]
+      const at = ((group * inGroup + c) * perGroup + (m % perGroup)) * taps + (taps - 1 - t)
+      return weights.data[at % weights.data.length]
     })
     const area = outputs[0] * outputs[1]
     const expanded = new Float64Array(filters * area)
-    if (bias !== undefined) for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area)]
-    const made = b.linear(x, name, geometry, mirrored, expanded)
-    this.#x = line ? b.reshape(made, [filters, outputs[1]]) : made
+    if (bias !== undefined)
+      for (let i = 0; i < expanded.length; i++) expanded[i] = bias.data[Math.floor(i / area) % bias.data.length]
+    this.#x = b.linear(x, name, geometry, mirrored, expanded)
   }
 
   #gemm(r: NodeReader): void {
@@ -1117,7 +1204,7 @@ class Lowering {
     if (r.number('transA', 0) !== 0) r.fail('attribute transA is 1: it would mix the batch; only 0 is supported')
     r.ignore('broadcast')
     // Old exports let Gemm flatten its input (ONNX before opset 13 asked for a matrix, exporters did not care).
-    if (this.#x.shape.length !== 1) r.fail(`its input has shape [N,${this.#x.shape}]; a flat input is expected`)
+    if (this.#x.shape.length !== 2 - this.#lead) r.fail(`its input has shape ${this.#shown}; a flat input is expected`)
     const bias = this.#optional(r, 2)
     const scaled = bias === undefined ? undefined : bias.data.map((value) => value * beta)
     this.#dense(r, this.#constant(r, 1), transB, alpha, scaled)
@@ -1126,7 +1213,9 @@ class Lowering {
   #dense(r: NodeReader, weights: Tensor, transposed: boolean, alpha: number, bias: Float64Array | undefined): void {
     if (weights.shape.length !== 2) r.fail(`its weights have shape [${weights.shape}]; a matrix is expected`)
     const [outputs, inputs] = transposed ? weights.shape : [weights.shape[1], weights.shape[0]]
-    if (inputs !== this.#x.shape[0]) r.fail(`its weights take ${inputs} inputs, but its input has ${this.#x.shape[0]}`)
+    const { shape } = this.#x
+    const last = shape[shape.length - 1]
+    if (inputs !== last) r.fail(`its weights take ${inputs} inputs, but its input has ${last}`)
     if (inputs * outputs > MAX_WEIGHTS)
       r.fail(`it has ${inputs * outputs} weights; at most ${MAX_WEIGHTS} are supported`)
     const data = new Float64Array(inputs * outputs)
@@ -1135,12 +1224,34 @@ class Lowering {
         data[o * inputs + i] = alpha * weights.data[transposed ? o * inputs + i : i * outputs + o]
       }
     }
-    if (bias !== undefined && bias.length !== outputs && bias.length !== 1) {
+    const rows = elements(shape) / inputs
+    if (bias !== undefined && ![1, outputs, rows * outputs].includes(bias.length)) {
       r.fail(`its bias has ${bias.length} values for ${outputs} outputs`)
     }
-    const full = new Float64Array(outputs)
-    if (bias !== undefined) for (let o = 0; o < outputs; o++) full[o] = bias[bias.length === 1 ? 0 : o]
-    this.#x = this.#builder.linear(this.#x, r.node.name, { kind: 'dense', inputs, outputs }, data, full)
+    const full = Float64Array.from({ length: rows * outputs }, (_, n) => bias?.[n % bias.length] ?? 0)
+    const b = this.#builder
+    const { name } = r.node
+    if (rows === 1) {
+      const made = b.linear(b.reshape(this.#x, [inputs]), name, { kind: 'dense', inputs, outputs }, data, full)
+      this.#x = b.reshape(made, [...shape.slice(0, -1), outputs])
+      return
+    }
+    // The same matrix for every row: a 1x1 convolution along them.
+    const geometry: ConvGeometry = {
+      kind: 'conv',
+      input: [inputs, 1, rows],
+      output: [outputs, 1, rows],
+      kernel: [1, 1],
+      strides: [1, 1],
+      pads: [0, 0, 0, 0],
+      dilations: [1, 1],
+      groups: 1,
+    }
+    const columns = b.transpose(b.reshape(this.#x, [rows, inputs]), name, [1, 0])
+    const turned = full.map((_, n) => full[(n % rows) * outputs + Math.floor(n / rows)])
+    const made = b.linear(b.reshape(columns, [inputs, 1, rows]), name, geometry, data, turned)
+    const back = b.transpose(b.reshape(made, [outputs, rows]), name, [1, 0])
+    this.#x = b.reshape(back, [...shape.slice(0, -1), outputs])
   }
 
   #affine(r: NodeReader): void {
@@ -1219,7 +1330,7 @@ class Lowering {
 
   /** A constant spread over the running value's shape, as ONNX broadcasts it (and as opset < 7 did, by axis). */
   #broadcast(r: NodeReader, constant: Tensor): Float64Array {
-    const shape = [1, ...this.#x.shape]
+    const shape = this.#lead === 1 ? [1, ...this.#x.shape] : [...this.#x.shape]
     let dims = [...constant.shape]
     if (this.#graph.opset < 7 && r.number('broadcast', 0) === 1) {
       const axis = r.number('axis', shape.length - dims.length)
@@ -1229,7 +1340,7 @@ class Lowering {
     while (dims.length > 1 && dims.length > shape.length && dims[0] === 1) dims.shift()
     dims = [...Array(Math.max(0, shape.length - dims.length)).fill(1), ...dims]
     if (dims.length !== shape.length || dims.some((dim, i) => dim !== 1 && dim !== shape[i])) {
-      r.fail(`a constant of shape [${constant.shape}] does not broadcast to [N,${this.#x.shape}]`)
+      r.fail(`a constant of shape [${constant.shape}] does not broadcast to ${this.#shown}`)
     }
     const out = new Float64Array(elements(shape))
     const index = new Array<number>(shape.length).fill(0)
@@ -1249,11 +1360,13 @@ class Lowering {
     const [scale, shift, mean, variance] = [1, 2, 3, 4].map((at) => this.#constant(r, at).data)
     const { shape } = this.#x
     const area = elements(shape) / shape[0]
-    if (scale.length !== shape[0]) r.fail(`it has ${scale.length} channels, its input [N,${shape}] has ${shape[0]}`)
+    if (scale.length * this.#images !== shape[0]) {
+      r.fail(`it has ${scale.length} channels, its input [N,${shape}] has ${shape[0] / this.#images}`)
+    }
     const multiply = new Float64Array(elements(shape))
     const add = new Float64Array(elements(shape))
     for (let i = 0; i < multiply.length; i++) {
-      const c = Math.floor(i / area)
+      const c = Math.floor(i / area) % scale.length
       multiply[i] = scale[c] / Math.sqrt(variance[c] + epsilon)
       add[i] = shift[c] - mean[c] * multiply[i]
     }
@@ -1263,44 +1376,180 @@ class Lowering {
 
   #squeeze(r: NodeReader): void {
     const { shape } = this.#x
+    const lead = this.#lead
     const given = r.has('axes') ? r.ints('axes', []) : [...(this.#optional(r, 1)?.data ?? [])]
     const remove = r.node.op === 'Squeeze'
-    const rank = shape.length + 1 + (remove ? 0 : given.length)
+    const rank = shape.length + lead + (remove ? 0 : given.length)
     const axes = given.map((axis) => (axis < 0 ? axis + rank : axis)).sort((a, c) => a - c)
-    if (axes.length === 0 || axes.some((axis) => axis < 1 || axis >= rank)) {
-      r.fail(`its axes are [${given}] on a value of shape [N,${shape}]; axes behind the batch are expected`)
+    if (axes.length === 0 || axes.some((axis) => axis < lead || axis >= rank)) {
+      r.fail(`its axes are [${given}] on a value of shape ${this.#shown}; axes behind the batch are expected`)
     }
-    const dims = [this.#batch, ...shape]
+    const dims = this.#full(shape)
     if (remove) {
-      if (axes.some((axis) => dims[axis] !== 1)) r.fail(`its axes [${given}] of [N,${shape}] are not all of size 1`)
-      this.#x = this.#builder.reshape(
-        this.#x,
-        dims.filter((_, d) => d > 0 && !axes.includes(d)),
-      )
+      if (axes.some((axis) => dims[axis] !== 1)) r.fail(`its axes [${given}] of ${this.#shown} are not all of size 1`)
+      const left = dims.filter((_, d) => d >= lead && !axes.includes(d))
+      this.#x = this.#builder.reshape(this.#x, left)
       return
     }
     for (const axis of axes) dims.splice(axis, 0, 1)
-    this.#x = this.#builder.reshape(this.#x, dims.slice(1))
+    this.#x = this.#builder.reshape(this.#x, dims.slice(lead))
   }
 
   #reshape(r: NodeReader): void {
-    r.ignore('allowzero', 'consumed_inputs')
+    const zeros = r.number('allowzero', 0) === 1
+    r.ignore('consumed_inputs')
     const target = r.has('shape') ? [...r.ints('shape', [])] : [...this.#constant(r, 1).data]
-    const total = this.#batch * elements(this.#x.shape)
-    const current = [this.#batch, ...this.#x.shape]
-    const dims = target.map((dim, i) => (dim === 0 ? current[i] : dim))
+    const current = this.#full(this.#x.shape)
+    const total = elements(current)
+    const dims = target.map((dim, i) => (dim === 0 && !zeros ? current[i] : dim))
     const known = dims.filter((dim) => dim !== -1).reduce((product, dim) => product * dim, 1)
     const free = dims.indexOf(-1)
     if (free >= 0) dims[free] = total / known
+    if (elements(dims) !== total)
+      r.fail(`it reshapes [${current}] to [${target}], which has another number of elements`)
     // A batch written out as 1 next to a free batch dimension means the same.
-    if (elements(dims) !== total || dims.length < 2 || dims[0] !== this.#batch) {
+    if (this.#lead === 1 && (dims.length < 2 || dims[0] !== this.#batch)) {
       r.fail(`reshape of [${current}] to [${target}] does not keep the batch as the first dimension`)
     }
-    this.#x = this.#builder.reshape(this.#x, dims.slice(1))
+    this.#x = this.#builder.reshape(this.#x, dims.slice(this.#lead))
+  }
+
+  /** RNN, GRU and LSTM, every step of a fixed number; sequences of a batch one after the other. */
+  #recurrent(r: NodeReader, kind: RecurrentKind): void {
+    const { node } = r
+    const b = this.#builder
+    if (this.#lead === 1) r.fail(AS_A_WHOLE)
+    const first = r.number('layout', 0) === 1
+    const { shape } = this.#x
+    if (shape.length !== 3) r.fail(`its input has shape [${shape}]; [time, batch, inputs] is expected`)
+    const [time, batch] = first ? [shape[1], shape[0]] : [shape[0], shape[1]]
+    const inputs = shape[2]
+    const hidden = r.number('hidden_size', 0)
+    const direction = r.string('direction', 'forward')
+    const directions = direction === 'bidirectional' ? 2 : 1
+    if (!['forward', 'reverse', 'bidirectional'].includes(direction)) r.fail(`attribute direction is ${direction}`)
+    if (r.has('clip')) r.fail('attribute clip is not supported; export the model without it')
+    if (r.number('input_forget', 0) !== 0) r.fail('attribute input_forget is 1; only 0 is supported')
+    const gates = GATES[kind]
+    const lengths = this.#optional(r, 4)
+    if (lengths?.data.some((length) => length !== time))
+      r.fail(`its sequence_lens are [${lengths.data}]; all of the ${time} steps are expected`)
+    const weights = (at: number, size: number, what: string) => {
+      const tensor = this.#optional(r, at)
+      if (tensor === undefined) return new Float64Array(0)
+      if (tensor.data.length !== directions * size)
+        r.fail(`its ${what} has shape [${tensor.shape}]; ${directions} times ${size} values are expected`)
+      return tensor.data
+    }
+    const [w, recurrence, bias] = [
+      weights(1, gates * hidden * inputs, 'W'),
+      weights(2, gates * hidden * hidden, 'R'),
+      weights(3, 2 * gates * hidden, 'B'),
+    ]
+    const peepholes = kind === 'LSTM' ? weights(7, 3 * hidden, 'P') : new Float64Array(0)
+    const defaults = { RNN: ['Tanh'], GRU: ['Sigmoid', 'Tanh'], LSTM: ['Sigmoid', 'Tanh', 'Tanh'] }[kind]
+    const linearBeforeReset = kind === 'GRU' && r.number('linear_before_reset', 0) !== 0
+    const names = r.strings('activations', Array(directions).fill(defaults).flat())
+    const [alphas, betas] = [r.ints('activation_alpha', []), r.ints('activation_beta', [])]
+    if (names.length !== directions * defaults.length)
+      r.fail(`attribute activations has ${names.length} names for ${directions} directions`)
+    const activations = names.map((name, i) => {
+      const known = recurrentActivation(name, alphas[i], betas[i])
+      if (known === undefined)
+        r.fail(
+          `activation ${name} is not supported; Sigmoid, Tanh, Relu, HardSigmoid, LeakyRelu, Elu, Affine, ScaledTanh, Softsign or Softplus is expected`,
+        )
+      return known
+    })
+    const cut = (values: Float64Array, d: number) =>
+      values.subarray((d * values.length) / directions, ((d + 1) * values.length) / directions)
+    /** [directions, batch, hidden], or [batch, directions, hidden]. */
+    const initial = (at: number) => (d: number, n: number) => {
+      const name = node.inputs[at]
+      if (!name) return undefined
+      const offset = first ? n * directions + d : d * batch + n
+      const part = (x: Hidden) =>
+        b.slice(b.reshape(x, [elements(x.shape)]), node.name, [offset * hidden], [1], [hidden])
+      const known = this.#hidden.get(name)
+      if (known !== undefined) return part(known)
+      const { data } = this.#constant(r, at)
+      const own = data.subarray(offset * hidden, (offset + 1) * hidden)
+      if (own.every((v) => v === 0)) return undefined
+      return b.affine(b.zeros([hidden]), node.name, new Float64Array(hidden).fill(1), own.slice())
+    }
+    const [h0, c0] = [initial(5), kind === 'LSTM' ? initial(6) : () => undefined]
+    const flat = b.reshape(this.#x, [elements(shape)])
+    const steps: Hidden[][][] = []
+    const lasts: Carried[][] = []
+    for (let d = 0; d < directions; d++) {
+      const spec: RecurrentWeights = {
+        kind,
+        name: node.name,
+        inputs,
+        hidden,
+        w: cut(w, d),
+        r: cut(recurrence, d),
+        b: cut(bias, d),
+        peepholes: cut(peepholes, d),
+        activations: activations.slice(d * defaults.length, (d + 1) * defaults.length),
+        linearBeforeReset,
+      }
+      const backwards = direction === 'reverse' || d === 1
+      steps[d] = []
+      lasts[d] = []
+      for (let n = 0; n < batch; n++) {
+        let carried: Carried = { h: h0(d, n), c: c0(d, n) }
+        for (let i = 0; i < time; i++) {
+          const t = backwards ? time - 1 - i : i
+          const offset = (first ? n * time + t : t * batch + n) * inputs
+          const next = recurrentStep(b, spec, b.slice(flat, node.name, [offset], [1], [inputs]), carried)
+          steps[d][t] ??= []
+          steps[d][t][n] = next.h
+          carried = next
+        }
+        lasts[d][n] = carried
+      }
+    }
+    const each = <T>(count: number, f: (i: number) => T[]) => Array.from({ length: count }, (_, i) => f(i)).flat()
+    const ds = (f: (d: number) => Hidden[]) => each(directions, f)
+    const ns = (f: (n: number) => Hidden[]) => each(batch, f)
+    const all = first
+      ? ns((n) => each(time, (t) => ds((d) => [steps[d][t][n]])))
+      : each(time, (t) => ds((d) => ns((n) => [steps[d][t][n]])))
+    const put = (output: string | undefined, parts: readonly Hidden[], dims: readonly number[]) => {
+      if (output) this.#hidden.set(output, b.reshape(b.concat(parts, node.name, 0), dims))
+    }
+    put(node.outputs[0], all, first ? [batch, time, directions, hidden] : [time, directions, batch, hidden])
+    const last = (f: (carried: Carried) => Hidden) =>
+      first ? ns((n) => ds((d) => [f(lasts[d][n])])) : ds((d) => ns((n) => [f(lasts[d][n])]))
+    const dims = first ? [batch, directions, hidden] : [directions, batch, hidden]
+    put(
+      node.outputs[1],
+      last((carried) => carried.h!),
+      dims,
+    )
+    if (kind === 'LSTM')
+      put(
+        node.outputs[2],
+        last((carried) => carried.c!),
+        dims,
+      )
+    const made = node.outputs.find((output) => output !== '')!
+    this.#x = this.#hidden.get(made)!
   }
 }
 
 /** Translates an ONNX graph. Throws BAD_MODEL naming node, operator, attribute and what to do. */
 export function lowerGraph(graph: OnnxGraph, options: LowerOptions = {}): Network {
-  return new Lowering(graph, options).run()
+  try {
+    return new Lowering(graph, options, 1).run()
+  } catch (error) {
+    if (!(error instanceof MinionnError)) throw error
+    // What does not work row by row may as a whole: a recurrence over time, operators that move the batch.
+    try {
+      return new Lowering(graph, options, 0).run()
+    } catch (second) {
+      throw graph.inputs.some(({ shape }) => shape.length < 2) || error.message.includes(AS_A_WHOLE) ? second : error
+    }
+  }
 }

@@ -13,7 +13,7 @@ export interface Tensor {
   readonly data: Float64Array
 }
 
-export type Attribute = number | string | readonly number[] | Tensor
+export type Attribute = number | string | readonly number[] | readonly string[] | Tensor
 
 export interface OnnxNode {
   readonly name: string
@@ -52,6 +52,7 @@ interface RawAttribute {
   s?: Uint8Array
   t?: RawTensor
   floats?: number[]
+  strings?: Uint8Array[]
   ints?: number[]
 }
 interface RawNode {
@@ -227,6 +228,7 @@ function attributeValue(raw: RawAttribute, what: string): Attribute | undefined 
   if (raw.t !== undefined) return decodeTensor(raw.t, what)
   if (raw.ints !== undefined && raw.ints.length > 0) return raw.ints
   if (raw.floats !== undefined && raw.floats.length > 0) return raw.floats
+  if (raw.strings !== undefined && raw.strings.length > 0) return raw.strings.map((s) => new TextDecoder().decode(s))
   if (raw.s !== undefined && (raw.type === 3 || raw.s.length > 0)) return new TextDecoder().decode(raw.s)
   if (raw.type === 1) return raw.f ?? 0
   if (raw.type === 2) return raw.i ?? 0

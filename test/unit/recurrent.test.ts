@@ -11,6 +11,7 @@ import { type ClientSession, newSession } from '../../protocol/online/infer.js'
 import { type ModelSpec, onnxModel } from '../helpers/onnx-builder.js'
 import { gruStep, lstmStep, random } from '../helpers/recurrent.js'
 import { TwoParties } from '../helpers/two-party.js'
+import { recurrentTwin } from '../twins/recurrent.js'
 
 function recurrent(spec: ModelSpec, input: object, options?: LowerOptions) {
   const network = lowerGraph(parseOnnx(onnxModel(spec)), options)
@@ -84,6 +85,72 @@ test('a GRU whose only output is its state, told by the card', async () => {
     session = answer.session
     states = expected.states
     floats = float.states
+  }
+})
+
+test("ONNX's LSTM, GRU and RNN over a sequence: directions, peepholes, batches, and both ways to reset", async () => {
+  const base = {
+    time: 3,
+    batch: 2,
+    inputs: 3,
+    hidden: 4,
+    directions: 1,
+    reverse: false,
+    linearBeforeReset: false,
+    peepholes: false,
+  } as const
+  for (const given of [
+    { ...base, kind: 'LSTM', directions: 2 },
+    { ...base, kind: 'LSTM', peepholes: true, reverse: true, batch: 1 },
+    { ...base, kind: 'GRU', linearBeforeReset: true },
+    { ...base, kind: 'GRU', directions: 2, batch: 1 },
+    { ...base, kind: 'RNN', reverse: true },
+  ] as const) {
+    const { kind, time, batch, inputs, hidden, directions } = given
+    const gates = { RNN: 1, GRU: 3, LSTM: 4 }[kind]
+    const sizes = {
+      w: [directions, gates * hidden, inputs],
+      r: [directions, gates * hidden, hidden],
+      b: [directions, 2 * gates * hidden],
+      h: [directions, batch, hidden],
+      p: [directions, 3 * hidden],
+    }
+    const weights = Object.fromEntries(
+      Object.entries(sizes).map(([name, dims]) => [name, { dims, data: random(dims.reduce((a, d) => a * d, 1)) }]),
+    )
+    const attributes = {
+      hidden_size: hidden,
+      direction: directions === 2 ? 'bidirectional' : given.reverse ? 'reverse' : 'forward',
+      ...(kind === 'GRU' && { linear_before_reset: Number(given.linearBeforeReset) }),
+    }
+    const operands = ['x', 'w', 'r', 'b', '', 'h', ...(given.peepholes ? ['', 'p'] : [])]
+    const output = kind === 'LSTM' ? ['y', 'yh', 'yc'] : ['y', 'yh']
+    const spec = {
+      input: [time, batch, inputs],
+      nodes: [{ op: kind, inputs: operands, output, attributes }],
+      weights,
+      output,
+    }
+    const { network, parties } = recurrent(spec, { kind: 'tensor', range: [-1, 1] })
+    const { plan, model } = parties
+    const x = random(time * batch * inputs)
+    const [w, r, b, h0, p] = ['w', 'r', 'b', 'h', 'p'].map((name) => weights[name].data)
+    const expected = recurrentTwin({ ...given, w, r, b, h0, p: given.peepholes ? p : [] }, x)
+    const float = runFloatStep(network, Float64Array.from(x), undefined).outputs
+    assert.equal(float.length, expected.length)
+    expected.forEach((v, i) => {
+      assert.ok(Math.abs(float[i] - v) < 1e-6, `${kind}: ${float[i]} = ${v} at ${i}`)
+    })
+    const input = quantiseInput(plan, x)
+    const outputs = runReferenceStep(plan, model.secret, input, undefined).outputs
+    outputs.forEach((v, i) => {
+      assert.ok(
+        Math.abs(v / plan.output.scale - expected[i]) < 0.08,
+        `${kind}: ${v / plan.output.scale} ~ ${expected[i]}`,
+      )
+    })
+    const [bundle] = await parties.prepare(1)
+    assert.deepEqual((await parties.infer(bundle, input)).outputs, outputs)
   }
 })
 
