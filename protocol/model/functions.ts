@@ -40,6 +40,8 @@ const FUNCTIONS = {
   Celu: (x: number, [alpha]: readonly number[]) => Math.max(0, x) + Math.min(0, alpha * Math.expm1(x / alpha)),
   Selu: (x: number, [alpha, gamma]: readonly number[]) => gamma * (x < 0 ? alpha * Math.expm1(x) : x),
   Gelu: (x: number) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  /** Gelu's approximation by tanh. */
+  GeluTanh: (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   Mish: (x: number) => x * Math.tanh(softplus(x)),
   Erf: (x: number) => erf(x),
   Pow: (x: number, [exponent]: readonly number[]) => x ** exponent,

@@ -44,7 +44,7 @@ const ELEMENTWISE = {
 const MANY_INPUTS = new Set(['Add', 'Mul', 'Sub', 'Concat', 'Max', 'Min', 'Sum', 'Mean'])
 
 /** Why an operator cannot be translated row by row. */
-const AS_A_WHOLE = 'its first dimension is time'
+const AS_A_WHOLE = 'its first dimension is time, not a batch'
 
 /** Operators that find labels, and what may lie between them and an output. */
 const LABEL_OPS = new Set(['ArgMax', 'ai.onnx.ml.ArrayFeatureExtractor', 'ai.onnx.ml.LabelEncoder'])
@@ -263,7 +263,7 @@ class Lowering {
       if (node.op === 'Shape') {
         reader.ignore('start', 'end')
         const full = this.#full(before.shape)
-        this.#define(node, { shape: [full.length], data: Float64Array.from(full) })
+        this.#define(node, { shape: [full.length], data: Float64Array.from(full), integer: true })
         continue
       }
       if (this.#softmaxed.has(name)) this.#afterSoftmax(reader)
@@ -318,7 +318,7 @@ class Lowering {
     return needed
   }
 
-  #define(node: OnnxNode, value: { shape: readonly number[]; data: Float64Array }): void {
+  #define(node: OnnxNode, value: Omit<Tensor, 'name'>): void {
     this.#constants.set(node.outputs[0], { name: node.outputs[0], ...value })
   }
 
@@ -340,20 +340,40 @@ class Lowering {
     const tensors = inputs as Tensor[]
     switch (node.op) {
       case 'Identity':
-      case 'Cast':
         return this.#define(node, tensors[0])
+      case 'Cast': {
+        // To int32 or int64.
+        const integer = [6, 7].includes(r.number('to', 1))
+        const data = integer ? tensors[0].data.map(Math.trunc) : tensors[0].data
+        return this.#define(node, { shape: tensors[0].shape, data, integer })
+      }
+      case 'Expand': {
+        const [{ shape, data }] = tensors
+        const target = [...tensors[1].data]
+        const rank = Math.max(shape.length, target.length)
+        const align = (dims: readonly number[]) => [...Array(rank - dims.length).fill(1), ...dims]
+        const [from, to] = [align(shape), align(target)]
+        const dims = from.map((dim, d) => Math.max(dim, to[d]))
+        const strides = wholeView(from).strides.map((stride, d) => (from[d] === 1 ? 0 : stride))
+        const order = viewOrder({ offset: 0, sizes: dims, strides })
+        return this.#define(node, { ...tensors[0], shape: dims, data: Float64Array.from(order, (at) => data[at]) })
+      }
       case 'Unsqueeze':
       case 'Squeeze':
         // Only ever of shape entries, for which scalar or vector makes no difference.
-        return this.#define(node, { shape: [tensors[0].data.length], data: tensors[0].data })
+        return this.#define(node, { ...tensors[0], shape: [tensors[0].data.length] })
       case 'Reshape': {
         const { data } = tensors[0]
         const dims = [...(tensors[1]?.data ?? r.ints('shape', []))]
         const known = dims.filter((dim) => dim !== -1).reduce((product, dim) => product * dim, 1)
-        return this.#define(node, { shape: dims.map((dim) => (dim === -1 ? data.length / known : dim)), data })
+        return this.#define(node, { ...tensors[0], shape: dims.map((dim) => (dim === -1 ? data.length / known : dim)) })
       }
       case 'Shape':
-        return this.#define(node, { shape: [tensors[0].shape.length], data: Float64Array.from(tensors[0].shape) })
+        return this.#define(node, {
+          shape: [tensors[0].shape.length],
+          data: Float64Array.from(tensors[0].shape),
+          integer: true,
+        })
       case 'ConstantOfShape': {
         const value = node.attributes.get('value')
         const fill = value !== undefined && typeof value === 'object' && 'data' in value ? value.data[0] : 0
@@ -372,7 +392,7 @@ class Lowering {
         const whole = wholeView(shape)
         const offset = starts.reduce((at, start, d) => at + start * whole.strides[d], 0)
         const order = viewOrder({ offset, sizes, strides: whole.strides.map((stride, d) => stride * steps[d]) })
-        return this.#define(node, { shape: sizes, data: Float64Array.from(order, (at) => data[at]) })
+        return this.#define(node, { ...tensors[0], shape: sizes, data: Float64Array.from(order, (at) => data[at]) })
       }
       case 'Add':
       case 'Sub':
@@ -387,7 +407,9 @@ class Lowering {
         }
         const larger = x.data.length >= y.data.length ? x : y
         const at = (tensor: Tensor, i: number) => tensor.data[tensor.data.length === 1 ? 0 : i]
-        return this.#define(node, { shape: larger.shape, data: larger.data.map((_, i) => apply(at(x, i), at(y, i))) })
+        const integer = x.integer === true && y.integer === true
+        const exact = larger.data.map((_, i) => apply(at(x, i), at(y, i)))
+        return this.#define(node, { shape: larger.shape, data: integer ? exact.map(Math.trunc) : exact, integer })
       }
       case 'Sqrt':
       case 'Neg':
@@ -399,11 +421,12 @@ class Lowering {
       case 'Gather': {
         const size = tensors[0].data.length
         const data = tensors[1].data.map((at) => tensors[0].data[at < 0 ? at + size : at])
-        return this.#define(node, { shape: tensors[1].shape, data })
+        return this.#define(node, { ...tensors[0], shape: tensors[1].shape, data })
       }
       case 'Concat': {
         const data = Float64Array.from(tensors.flatMap((tensor) => [...tensor.data]))
-        return this.#define(node, { shape: [data.length], data })
+        const integer = tensors.every((tensor) => tensor.integer === true)
+        return this.#define(node, { shape: [data.length], data, integer })
       }
       default:
         r.fail(
@@ -529,8 +552,7 @@ class Lowering {
       case 'Selu':
         return this.#scalar(r, [r.number('alpha', 1.6732631921768188), r.number('gamma', 1.0507010221481323)])
       case 'Gelu':
-        if (r.string('approximate', 'none') !== 'none')
-          r.fail('attribute approximate is not "none"; export the exact Gelu')
+        if (r.string('approximate', 'none') === 'tanh') return this.#apply(node.name, scalarFunction('GeluTanh', []))
         return this.#scalar(r, [])
       case 'Abs':
       case 'HardSwish':
@@ -654,6 +676,9 @@ class Lowering {
         return
       case 'Pad':
         return this.#pad(r)
+      case 'Resize':
+      case 'Upsample':
+        return this.#resize(r)
       case 'Expand':
       case 'Tile':
         return this.#expand(r)
@@ -691,7 +716,7 @@ class Lowering {
       }
       default:
         r.fail(
-          `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+          `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Resize to nearest, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
         )
     }
   }
@@ -993,6 +1018,52 @@ class Lowering {
     return b.affine(padded, r.node.name, new Float64Array(shift.length).fill(1), shift)
   }
 
+  /** To the nearest element: a choice of rows and columns. */
+  #resize(r: NodeReader): void {
+    const { op } = r.node
+    const mode = r.string('mode', 'nearest')
+    if (mode !== 'nearest') r.fail(`attribute mode is ${mode}; only nearest is supported`)
+    const how = r.string('coordinate_transformation_mode', op === 'Upsample' ? 'asymmetric' : 'half_pixel')
+    const rounding = r.string('nearest_mode', op === 'Upsample' ? 'floor' : 'round_prefer_floor')
+    r.ignore('cubic_coeff_a', 'exclude_outside', 'extrapolation_value', 'antialias')
+    const policy = r.string('keep_aspect_ratio_policy', 'stretch')
+    if (policy !== 'stretch') r.fail(`attribute keep_aspect_ratio_policy is ${policy}; only stretch is supported`)
+    const full = this.#full(this.#x.shape)
+    const at = op === 'Upsample' || this.#graph.opset < 11 ? 1 : 2
+    const given = (n: number) => (r.node.inputs[n] ? [...this.#constant(r, n).data] : [])
+    const listed = r.node.attributes.get('scales')
+    r.ignore('scales')
+    const scales = Array.isArray(listed) ? (listed as number[]) : given(at)
+    const sizes = given(3)
+    const axes = r.ints('axes', [...full.keys()]).map((axis) => (axis < 0 ? axis + full.length : axis))
+    if (Math.max(scales.length, sizes.length) !== axes.length)
+      r.fail(`it has ${scales.length} scales and ${sizes.length} sizes for ${axes.length} axes`)
+    axes.forEach((axis, n) => {
+      const from = full[axis]
+      const to = sizes[n] ?? Math.floor(from * scales[n])
+      const scale = sizes.length > 0 ? to / from : scales[n]
+      if (to === from) return
+      if (axis < this.#lead) r.fail('it resizes the batch, which stays as it is')
+      const places: Record<string, (i: number) => number> = {
+        half_pixel: (i) => (i + 0.5) / scale - 0.5,
+        pytorch_half_pixel: (i) => (to > 1 ? (i + 0.5) / scale - 0.5 : 0),
+        asymmetric: (i) => i / scale,
+        align_corners: (i) => (to > 1 ? (i * (from - 1)) / (to - 1) : 0),
+      }
+      const rounds: Record<string, (v: number) => number> = {
+        round_prefer_floor: (v) => Math.ceil(v - 0.5),
+        round_prefer_ceil: (v) => Math.floor(v + 0.5),
+        floor: Math.floor,
+        ceil: Math.ceil,
+      }
+      const [place, round] = [places[how], rounds[rounding]]
+      if (place === undefined || round === undefined)
+        r.fail(`attributes coordinate_transformation_mode ${how} and nearest_mode ${rounding} are not supported`)
+      const indices = Array.from({ length: to }, (_, i) => Math.min(Math.max(round(place(i)), 0), from - 1))
+      this.#x = this.#builder.gather(this.#x, r.node.name, axis - this.#lead, indices)
+    })
+  }
+
   #expand(r: NodeReader): void {
     const lead = this.#lead
     const target = [...this.#constant(r, 1).data]
@@ -1032,6 +1103,18 @@ class Lowering {
     return this.#builder.affine(x, name, new Float64Array(size).fill(-1), new Float64Array(size))
   }
 
+  /** A constant as a tensor of the network: zeros with a shift. */
+  #constantTensor(r: NodeReader, at: number): Hidden {
+    const values = this.#broadcast(r, this.#constant(r, at))
+    const { shape } = this.#x
+    return this.#builder.affine(
+      this.#builder.zeros(shape),
+      r.node.name,
+      new Float64Array(values.length).fill(1),
+      values,
+    )
+  }
+
   /** Max, Min, Sum and Mean of several tensors. */
   #several(r: NodeReader): void {
     const { op, name, inputs } = r.node
@@ -1045,9 +1128,8 @@ class Lowering {
         const [low, high] = op === 'Max' ? [bound![0], Number.POSITIVE_INFINITY] : [Number.NEGATIVE_INFINITY, bound![0]]
         return this.#apply(name, scalarFunction('Clip', [low, high]))
       }
-      r.fail('it combines hidden values with constants; only Max and Min with one number are supported')
     }
-    const hidden = inputs.map((input) => this.#hidden.get(input)!)
+    const hidden = inputs.map((input, at) => this.#hidden.get(input) ?? this.#constantTensor(r, at))
     const shape = this.#broadcastShape(r, hidden)
     const all = hidden.map((x) => b.expand(x, name, shape))
     if (op === 'Max') this.#x = b.maximum(all, name)
@@ -1549,7 +1631,9 @@ export function lowerGraph(graph: OnnxGraph, options: LowerOptions = {}): Networ
     try {
       return new Lowering(graph, options, 0).run()
     } catch (second) {
-      throw graph.inputs.some(({ shape }) => shape.length < 2) || error.message.includes(AS_A_WHOLE) ? second : error
+      // Of what has to do with the batch the second error says more.
+      const batch = graph.inputs.some(({ shape }) => shape.length < 2) || /\bbatch\b/.test(error.message)
+      throw batch ? second : error
     }
   }
 }

@@ -324,6 +324,10 @@ export class NetworkBuilder {
       if (!uniformOver(l.pending.scale, geometry.input[1] * geometry.input[2])) return again()
     }
     const map = foldPending(geometry, weights, bias, l.pending)
+    if (x.parts.every((part) => 'zeros' in part)) {
+      // A constant: what is folded into the bias is all there is.
+      return this.affine(this.zeros(shape), name, new Float64Array(map.bias.length).fill(1), map.bias)
+    }
     return { ...x, shape, linear: { ...l, map, pending: undefined, names: [...l.names, name] } }
   }
 

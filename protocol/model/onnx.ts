@@ -11,6 +11,8 @@ export interface Tensor {
   readonly shape: readonly number[]
   /** Floats, or integers of shape tensors; int64 beyond 2^53 is refused. */
   readonly data: Float64Array
+  /** Of an integer type: division cuts off what is behind the point. */
+  readonly integer?: boolean
 }
 
 export type Attribute = number | string | readonly number[] | readonly string[] | Tensor
@@ -115,7 +117,8 @@ function decodeTensor(raw: RawTensor, what: string): Tensor {
   if (data.length !== count) {
     throw new MinionnError('BAD_MODEL', `${what} has shape [${shape}], ${count} values, but holds ${data.length}`)
   }
-  return { name: raw.name ?? '', shape, data }
+  const integer = raw.data_type === INT32 || raw.data_type === INT64
+  return { name: raw.name ?? '', shape, data, ...(integer && { integer }) }
 }
 
 function tensorData(raw: RawTensor, what: string): Float64Array {

@@ -28,6 +28,7 @@ const PARAMETERS: Record<ScalarOp, number[]> = {
   Celu: [2],
   Selu: [1.67326, 1.0507],
   Gelu: [],
+  GeluTanh: [],
   Mish: [],
   Erf: [],
   Pow: [3],

@@ -187,6 +187,29 @@ test('padding of every mode, with zeros and other numbers, less than nothing, in
   await crossed({ input: [1, 2, 3, 4], nodes: [...nodes, conv('y', 'z')], weights: { ...weights, w } })
 })
 
+test('resizing to the nearest, matrices applied to every row, and sums with constants', async () => {
+  const scales = { dims: [4], data: [1, 1, 2, 3] }
+  await crossed(
+    { input: [1, 1, 2, 2], nodes: [{ op: 'Resize', inputs: ['x', '', 'scales'], output: 'y' }], weights: { scales } },
+    (x) => [0, 0, 1, 1].flatMap((row) => [0, 0, 0, 1, 1, 1].map((column) => x[2 * row + column])),
+  )
+  const m = { dims: [3, 2], data: [1, 0, 0, 2, -1, 0.5] }
+  const rows = (x: Float64Array) => [0, 3, 6, 9].flatMap((at) => [x[at] - x[at + 2], 2 * x[at + 1] + 0.5 * x[at + 2]])
+  const b = { dims: [2], data: [0.5, -0.25] }
+  const nodes: NodeSpec[] = [
+    { op: 'MatMul', inputs: ['x', 'm'], output: 'y' },
+    { op: 'Add', inputs: ['y', 'b'], output: 'z' },
+  ]
+  await crossed({ input: [1, 4, 3], nodes, weights: { m, b } }, (x) => rows(x).map((value, i) => value + b.data[i % 2]))
+  const k = { dims: [3], data: [0.5, -0.5, 0] }
+  await crossed({ input: [1, 3], nodes: [{ op: 'Max', inputs: ['x', 'k'], output: 'y' }], weights: { k } }, (x) =>
+    [...x].map((value, i) => Math.max(value, k.data[i])),
+  )
+  await crossed({ input: [1, 3], nodes: [{ op: 'Sum', inputs: ['k', 'x'], output: 'y' }], weights: { k } }, (x) =>
+    [...x].map((value, i) => value + k.data[i]),
+  )
+})
+
 test('products and sums of hidden values: gates, broadcasts, squares of sums, products of products', async () => {
   const gate: NodeSpec[] = [conv('x', 'a'), conv('x', 'b'), { op: 'Sigmoid', inputs: ['b'], output: 's' }]
   await crossed({ input: IMAGE, nodes: [...gate, { op: 'Mul', inputs: ['a', 's'], output: 'y' }], weights: { w } })
