@@ -1,6 +1,6 @@
 /**
  * `npm run bench:accuracy`: accuracy over whole test sets, float by ONNX Runtime against integers by the reference executor,
- * which the protocol equals bit for bit. --limit N inputs, --only NETWORK, --precision WEIGHTBITS/ACTIVATIONBITS. Writes docs/ACCURACY.md with --record. Needs ../shared/data and ../shared/models;
+ * which the protocol equals bit for bit. --limit N inputs, --only NETWORK, --precision WEIGHTBITS/ACTIVATIONBITS. Writes docs/ACCURACY.md with --record. The language model's cross-entropy is that of bench:figure15. Needs ../shared/data and ../shared/models;
  * ONNX Runtime is installed into bench/onnxruntime the first time.
  */
 import { spawnSync } from 'node:child_process'
@@ -13,10 +13,12 @@ import { table } from '../cli/output.js'
 import { importModel } from '../daemon/import.js'
 import { DEFAULT_PRECISION } from '../protocol/model/compile.js'
 import { argmax, quantiseInput, runReference } from '../protocol/model/reference.js'
+import { mnistTestSet } from './mnist-set.js'
 import { CIFAR10_CARD, MNIST_CARD, MNIST_NORMALISED_CARD } from './networks.js'
 
 const SHARED = '../shared'
 const REPORT = 'docs/ACCURACY.md'
+const RECORD = 'docs/bench/accuracy.json'
 
 interface TestSet {
   readonly count: number
@@ -25,13 +27,7 @@ interface TestSet {
   readonly label: (i: number) => number
 }
 
-function mnist(mean: number, std: number): TestSet {
-  const read = (name: string) => gunzipSync(readFileSync(`${SHARED}/data/mnist/${name}.gz`))
-  const images = read('t10k-images-idx3-ubyte').subarray(16)
-  const labels = read('t10k-labels-idx1-ubyte').subarray(8)
-  const input = (i: number) => Float32Array.from(images.subarray(i * 784, (i + 1) * 784), (p) => (p / 255 - mean) / std)
-  return { count: labels.length, shape: [1, 1, 28, 28], input, label: (i) => labels[i] }
-}
+const mnist = (mean: number, std: number): TestSet => ({ ...mnistTestSet(mean, std), shape: [1, 1, 28, 28] })
 
 function cifar10(): TestSet {
   const data = gunzipSync(readFileSync(`${SHARED}/data/cifar10/test_batch.bin.gz`))
@@ -163,6 +159,7 @@ async function main(): Promise<void> {
   const headings = ['network', 'inputs', 'float %', 'integer %', 'difference', 'same label %', 'rings (bits)']
   console.log(options.json ? JSON.stringify({ headings, rows }) : table(headings, rows))
   if (options.record) {
+    writeFileSync(RECORD, `${JSON.stringify({ headings, rows }, null, 2)}\n`)
     writeFileSync(
       REPORT,
       `# Accuracy\n\nWhole test sets: float by ONNX Runtime, integers by the reference executor, which the protocol equals bit for bit.\nMade by \`npm run bench:accuracy -- --record\`.\n\n\`\`\`\n${table(headings, rows)}\n\`\`\`\n`,

@@ -11,8 +11,8 @@ import { parseArgs } from 'node:util'
 import { bytes, seconds, table } from '../cli/output.js'
 import type { QueryResult } from '../daemon/client.js'
 import type { PlanSummary } from '../daemon/plan-summary.js'
-import { type RunningDaemon, run, startDaemon } from '../scripts/processes.js'
-import { cpuSeconds } from './cpu-time.js'
+import { run } from '../scripts/processes.js'
+import { type Measurement, measure, median, startParties } from './measure.js'
 import { NETWORKS } from './networks.js'
 import { PAPER } from './paper.js'
 import { phases } from './profile.js'
@@ -20,15 +20,6 @@ import { transportCeiling } from './transport.js'
 
 const LATEST = 'docs/bench/latest.json'
 const REPORT = 'docs/BENCH.md'
-
-interface Measurement {
-  readonly network: string
-  readonly batch: number
-  readonly queries: number
-  readonly rounds: number
-  readonly offline: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
-  readonly online: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
-}
 
 const { values: options } = parseArgs({
   options: {
@@ -42,92 +33,16 @@ const { values: options } = parseArgs({
   },
 })
 
-/** Queries before those that are measured: the compiler of V8 has seen the code by then. */
-const WARM_UP_QUERIES = 3
-
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]
-
-interface Parties {
-  readonly hosting: RunningDaemon
-  readonly querying: RunningDaemon
-  /** Flags of a command of the client's. */
-  readonly common: readonly string[]
-  readonly host: string
-  readonly client: string
-}
-
-/** A host that serves the network and a client, in daemons of their own. */
-async function startParties(name: string, folder: string, nodeOptions?: string): Promise<Parties> {
-  const network = NETWORKS[name]
-  const [host, client] = ['host', 'client'].map((side) => join(folder, `${name}-${side}`))
-  const config = join(folder, 'config.yaml')
-  writeFileSync(config, `engine: ${options.engine}\n`)
-  for (const repo of [host, client]) await run(['init', '--repo', repo, '--config', config])
-  const card = join(folder, `${name}.yaml`)
-  writeFileSync(card, typeof network.card === 'string' ? network.card : network.card())
-  await run(['model', 'add', network.onnx, '--name', name, '--card', card, '--repo', host])
-  const hosting = await startDaemon(host, [], nodeOptions)
-  const querying = await startDaemon(client, [], nodeOptions)
-  const common = ['--peer', hosting.addresses[0], '--model', name, '--repo', client, '--json']
-  return { hosting, querying, common, host, client }
-}
-
-async function measure(name: string, folder: string, queries: number): Promise<Measurement> {
-  const network = NETWORKS[name]
-  const { hosting, querying, common, host, client } = await startParties(name, folder)
-  try {
-    const cpu = () => [cpuSeconds(hosting.process.pid!), cpuSeconds(querying.process.pid!)]
-    const { rounds } = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json'])) as { rounds: number }
-    const query = async () => JSON.parse(await run(['query', ...common, ...network.input(folder)])) as QueryResult
-    // Outside of the measurement: engines start, weights are transformed, base OTs run, code gets compiled.
-    const batch = Math.max(queries, network.batch)
-    await run(['pool', 'fill', ...common, '--count', String(batch)])
-    for (let i = 0; i < WARM_UP_QUERIES; i++) await query()
-    await run(['pool', 'drop', '--repo', client])
-    const beforeFill = cpu()
-    const filled = JSON.parse(await run(['pool', 'fill', ...common, '--count', String(batch)])) as {
-      seconds: number
-      bytes: { sent: number; received: number }
-    }
-    const offlineCpu = cpu().map((after, i) => (after - beforeFill[i]) / batch)
-    const online: { seconds: number; bytes: number; cpu: number[] }[] = []
-    for (let i = 0; i < queries; i++) {
-      const before = cpu()
-      const result = await query()
-      const { sent, received } = result.bytes.online
-      online.push({
-        seconds: result.seconds.online,
-        bytes: sent + received,
-        cpu: cpu().map((after, side) => after - before[side]),
-      })
-    }
-    return {
-      network: name,
-      batch,
-      queries,
-      rounds,
-      offline: {
-        seconds: filled.seconds / batch,
-        bytes: (filled.bytes.sent + filled.bytes.received) / batch,
-        hostCpu: offlineCpu[0],
-        clientCpu: offlineCpu[1],
-      },
-      online: {
-        seconds: median(online.map((o) => o.seconds)),
-        bytes: median(online.map((o) => o.bytes)),
-        hostCpu: median(online.map((o) => o.cpu[0])),
-        clientCpu: median(online.map((o) => o.cpu[1])),
-      },
-    }
-  } finally {
-    await Promise.all([hosting.stop(), querying.stop()])
-  }
-}
-
 /** Seconds by stage of the plan and by phase of the protocol, over `queries` queries and the bundles for them. */
 async function profile(name: string, folder: string, queries: number): Promise<string> {
   const profiles = join(folder, `${name}-profiles`)
-  const { hosting, querying, common, host } = await startParties(name, folder, `--cpu-prof --cpu-prof-dir=${profiles}`)
+  const { hosting, querying, common, host } = await startParties(
+    name,
+    NETWORKS[name],
+    folder,
+    options.engine,
+    `--cpu-prof --cpu-prof-dir=${profiles}`,
+  )
   const stages: number[][] = []
   let summary: PlanSummary
   try {
@@ -220,7 +135,7 @@ async function main(): Promise<void> {
         console.log(await profile(name, folder, Number(options.queries)))
         continue
       }
-      measurements.push(await measure(name, folder, Number(options.queries)))
+      measurements.push(await measure(name, network, folder, Number(options.queries), options.engine))
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
