@@ -5,7 +5,7 @@ import { checkModel } from '../../daemon/check.js'
 import { importModel, openModel } from '../../daemon/import.js'
 import { readInputs } from '../../daemon/input-file.js'
 import { summarisePlan } from '../../daemon/plan-summary.js'
-import { parsePrecision } from '../../protocol/model/compile.js'
+import { parsePrecision } from '../../protocol/model/precision.js'
 
 const onnx = readFileSync('models/mnist.onnx')
 const card = readFileSync('models/mnist.yaml', 'utf8')
