@@ -13,3 +13,12 @@ export function cpuSeconds(pid: number): number {
     return Number.NaN
   }
 }
+
+/** The most memory that a process has had resident so far, bytes; NaN where /proc does not say. */
+export function peakMemory(pid: number): number {
+  try {
+    return 1024 * Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  } catch {
+    return Number.NaN
+  }
+}

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { QueryResult } from '../daemon/client.js'
 import { type RunningDaemon, run, startDaemon } from '../scripts/processes.js'
-import { cpuSeconds } from './cpu-time.js'
+import { cpuSeconds, peakMemory } from './cpu-time.js'
 import type { Network } from './networks.js'
 
 export interface Measurement {
@@ -11,6 +11,8 @@ export interface Measurement {
   readonly batch: number
   readonly queries: number
   readonly rounds: number
+  /** What the most resident memory of either process grew by over that of a fresh daemon, bytes. */
+  readonly memory: { host: number; client: number }
   readonly offline: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
   readonly online: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
 }
@@ -60,6 +62,8 @@ export async function measure(
 ): Promise<Measurement> {
   const { hosting, querying, common, host, client } = await startParties(name, network, folder, engine)
   try {
+    const memory = () => [peakMemory(hosting.process.pid!), peakMemory(querying.process.pid!)]
+    const fresh = memory()
     const cpu = () => [cpuSeconds(hosting.process.pid!), cpuSeconds(querying.process.pid!)]
     const { rounds } = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json'])) as { rounds: number }
     const query = async () => JSON.parse(await run(['query', ...common, ...network.input(folder)])) as QueryResult
@@ -85,11 +89,13 @@ export async function measure(
         cpu: cpu().map((after, side) => after - before[side]),
       })
     }
+    const [hostMemory, clientMemory] = memory().map((most, side) => most - fresh[side])
     return {
       network: name,
       batch,
       queries,
       rounds,
+      memory: { host: hostMemory, client: clientMemory },
       offline: {
         seconds: filled.seconds / batch,
         bytes: (filled.bytes.sent + filled.bytes.received) / batch,

@@ -483,11 +483,12 @@ function describe(result: Line, withHeading: boolean): string {
   const more = (result.outputs?.length ?? 0) - shown.length
   const outputs =
     shown.length === 0 ? '' : `\n  outputs  ${shown.join(' ')}${more > 0 ? ` and ${more} more (--json has all)` : ''}`
+  const top = result.top === undefined ? '' : `\n  top      ${result.top.map(({ label }) => label).join(', ')}`
   const step = result.step === undefined ? '' : `\n  step     ${result.step} of the session`
   const nats = result.nats === undefined ? '' : `, ${result.nats.toFixed(2)} nats for the word that follows`
   const number =
     result.prediction.label === String(result.prediction.index) ? '' : ` (index ${result.prediction.index})`
-  return `${heading}${result.input}: ${result.prediction.label}${number}${outputs}${step}${nats}
+  return `${heading}${result.input}: ${result.prediction.label}${number}${outputs}${top}${step}${nats}
   offline  ${seconds(result.seconds.offline)}, ${bytes(offline.sent)} sent, ${bytes(offline.received)} received (bundle ${result.bundle})
   online   ${seconds(result.seconds.online)}, ${bytes(online.sent)} sent, ${bytes(online.received)} received`
 }

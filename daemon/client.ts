@@ -21,6 +21,7 @@ import { type ClientSession, inferAsClient, OtSessions } from '../protocol/onlin
 import type { EvaluatorTransfers } from '../protocol/transfer/ot-pair.js'
 import { Frames, FrameType } from '../protocol/wire/frames.js'
 import { CatalogReply, CatalogRequest } from '../protocol/wire/messages.js'
+import type { BundleCost, ClaimedBundle } from '../storage/pools.js'
 import type { Repo } from '../storage/repo.js'
 import { CATALOG_PROTOCOL, inferProtocol, prepareProtocol } from './protocols.js'
 import type { SocketMeter, Traffic } from './socket-meter.js'
@@ -32,11 +33,18 @@ export interface CatalogItem {
   readonly description: string
 }
 
+export interface Label {
+  readonly index: number
+  readonly label: string
+}
+
 export interface QueryResult {
   readonly model: { readonly name: string; readonly id: string }
   readonly peer: string
   readonly outputs?: number[]
-  readonly prediction: { readonly index: number; readonly label: string }
+  readonly prediction: Label
+  /** Where the labels of several largest outputs are revealed. */
+  readonly top?: readonly Label[]
   /** `stages`: the online seconds, stage by stage of the plan. */
   readonly seconds: { readonly offline: number; readonly online: number; readonly stages: readonly number[] }
   readonly bytes: { readonly offline: Traffic; readonly online: Traffic }
@@ -147,10 +155,10 @@ export class Client {
     const { plan } = remote.published.manifest
     const input = quantiseInput(plan, values)
     for (let attempt = 0; ; attempt++) {
-      let taken = await this.#repo.clientPool.takeAny(remote.published.id, remote.peer)
+      let taken = await this.#repo.clientPool.claimAny(remote.published.id, remote.peer)
       if (taken === undefined) {
         await this.fill(remote, batchSize(plan, missing), signal, progress)
-        taken = await this.#repo.clientPool.takeAny(remote.published.id, remote.peer)
+        taken = await this.#repo.clientPool.claimAny(remote.published.id, remote.peer)
         if (taken === undefined)
           throw new MinionnError('BUSY', 'the bundles just prepared were used by other queries; try again')
       }
@@ -166,7 +174,7 @@ export class Client {
 
   async #infer(
     remote: RemoteModel,
-    taken: { id: string; bytes: Uint8Array; cost: { seconds: number; sent: number; received: number } },
+    taken: ClaimedBundle & { cost: BundleCost },
     input: Int32Array,
     signal: AbortSignal,
     progress: Progress,
@@ -190,15 +198,22 @@ export class Client {
       progress({ phase: 'querying', done, total: 1 })
     }
     const prediction = await this.#session(connection, inferProtocol(published.id), signal, (frames) =>
-      inferAsClient(frames, plan, bundle, input, sessions, { progress: stageDone, offload: this.#offload, session }),
+      inferAsClient(frames, plan, bundle, input, sessions, {
+        progress: stageDone,
+        offload: this.#offload,
+        session,
+        burned: taken.burned,
+      }),
     )
     const online = (performance.now() - started) / 1000
     const { seconds, sent, received } = taken.cost
+    const named = (index: number) => ({ index, label: plan.card.labels?.[index] ?? String(index) })
     const result: QueryResult = {
       model: { name, id: published.id },
       peer,
       ...(prediction.outputs && { outputs: Array.from(prediction.outputs, (v) => v / plan.output.scale) }),
-      prediction: { index: prediction.label, label: plan.card.labels?.[prediction.label] ?? String(prediction.label) },
+      prediction: named(prediction.label),
+      ...(prediction.labels.length > 1 && { top: prediction.labels.map(named) }),
       seconds: { offline: seconds, online, stages },
       bytes: { offline: { sent, received }, online: this.#meter.take(connection) },
       bundle: remote.fresh.has(taken.id) ? 'prepared' : 'pooled',

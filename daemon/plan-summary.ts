@@ -63,7 +63,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
   const last = plan.stages[plan.stages.length - 1]
   const inputs = Array.from({ length: inputCount(plan) }, (_, j) => packedBytes(valueSize(plan, j), valueRing(plan, j)))
   const up = inputs.reduce((sum, b) => sum + b, 0) + costs.reduce((sum, c) => sum + c.up, 0)
-  const shares = plan.card.reveal === 'label' ? 0 : packedBytes(plan.output.size, last.ring)
+  const shares = plan.card.reveal !== 'outputs' ? 0 : packedBytes(plan.output.size, last.ring)
   const { scale, low, high, shape } = plan.input
   return {
     id,
@@ -77,7 +77,7 @@ export function summarisePlan({ id, manifest: { plan } }: PublishedModel): PlanS
         s.activation === undefined
           ? garbled[i] === undefined
             ? 'reveal outputs'
-            : 'argmax'
+            : `argmax (${plan.card.reveal})`
           : describeActivation(plan, i),
       ring: s.ring,
       instances: garbled[i]?.instances ?? 0,

@@ -54,3 +54,34 @@ export class Prg {
     return out
   }
 }
+
+/** Bytes that a small read draws at once. */
+const READ_AHEAD = 4096
+
+/** A stream that is read in small pieces: calls of the cipher cost more than their bytes. The bytes are those of the generator. */
+export class ReadAhead {
+  readonly #prg: Prg
+  #ahead = new Uint8Array(0)
+  #at = 0
+
+  constructor(prg: Prg) {
+    this.#prg = prg
+  }
+
+  /** Fills `out` with the next bytes of the stream. */
+  into(out: Uint8Array): void {
+    const kept = Math.min(out.length, this.#ahead.length - this.#at)
+    out.set(this.#ahead.subarray(this.#at, this.#at + kept))
+    this.#at += kept
+    if (kept === out.length) return
+    const rest = out.subarray(kept)
+    if (rest.length >= READ_AHEAD) {
+      this.#prg.into(rest)
+      return
+    }
+    if (this.#ahead.length === 0) this.#ahead = new Uint8Array(READ_AHEAD)
+    this.#prg.into(this.#ahead)
+    rest.set(this.#ahead.subarray(0, rest.length))
+    this.#at = rest.length
+  }
+}

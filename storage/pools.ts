@@ -18,6 +18,11 @@ export interface StoredBundle {
   readonly bytes: Uint8Array
 }
 
+export interface ClaimedBundle extends StoredBundle {
+  /** It is deleted and entered in the spent ledger, durably. */
+  readonly burned: Promise<void>
+}
+
 export interface PoolSize {
   readonly model: string
   readonly peer: string
@@ -58,20 +63,32 @@ class Pool {
 
   /** Burns a bundle; undefined where there is none. */
   async take(model: string, peer: string, id: string): Promise<StoredBundle | undefined> {
+    const claimed = await this.claim(model, peer, id)
+    await claimed?.burned
+    return claimed
+  }
+
+  /**
+   * Begins to burn a bundle, and resolves to it before that is done: nothing that depends on it may be sent until `burned` has
+   * resolved. Undefined where there is none.
+   */
+  protected async claim(model: string, peer: string, id: string): Promise<ClaimedBundle | undefined> {
     if (this.#taking.has(id)) return undefined
     this.#taking.add(id)
-    try {
-      const bytes = await this.bundles.get(model, peer, id)
-      if (bytes === undefined || (await this.spent.get(id)) !== undefined) return undefined
-      await this.spent.write([
-        { type: 'del', key: this.bundles.key(model, peer, id) },
-        ...this.alsoDelete(model, peer, id),
-        { type: 'put', key: this.spent.key(id), value: encode(Date.now()) },
-      ])
-      return { id, bytes }
-    } finally {
+    const bytes = await this.bundles.get(model, peer, id)
+    if (bytes === undefined || (await this.spent.get(id)) !== undefined) {
       this.#taking.delete(id)
+      return undefined
     }
+    const written = this.spent.write([
+      { type: 'del', key: this.bundles.key(model, peer, id) },
+      ...this.alsoDelete(model, peer, id),
+      { type: 'put', key: this.spent.key(id), value: encode(Date.now()) },
+    ])
+    const burned = written.finally(() => this.#taking.delete(id))
+    // Whoever waits for it sees the failure.
+    burned.catch(() => {})
+    return { id, bytes, burned }
   }
 
   /** Whether a bundle of this id was burned here. */
@@ -138,11 +155,11 @@ export class ClientPool extends Pool {
     )
   }
 
-  /** Burns any one bundle of the pool. */
-  async takeAny(model: string, peer: string): Promise<(StoredBundle & { cost: BundleCost }) | undefined> {
+  /** Begins to burn any one bundle of the pool. */
+  async claimAny(model: string, peer: string): Promise<(ClaimedBundle & { cost: BundleCost }) | undefined> {
     for await (const [, , id] of this.bundles.keys(model, peer)) {
       const raw = await this.#costs.get(model, peer, id)
-      const taken = await this.take(model, peer, id)
+      const taken = await this.claim(model, peer, id)
       if (taken === undefined || raw === undefined) continue
       return { ...taken, cost: JSON.parse(new TextDecoder().decode(raw)) as BundleCost }
     }

@@ -1,6 +1,6 @@
 /**
- * Index of the largest of n shared numbers, for `reveal: label`: the client learns the label alone.
- * Ties go to the lowest index.
+ * Index of the largest of n shared numbers, for `reveal: label`, or of the k largest in order, for `reveal: top-k`: the client learns
+ * the labels alone. Ties go to the lowest index.
  */
 
 import { add, greater } from './arithmetic.js'
@@ -36,4 +36,32 @@ export function argmaxCircuit(classes: number, ring: number): Circuit {
     layer = next
   }
   return c.build(layer[0].index)
+}
+
+/**
+ * Indices of the `count` largest, the largest first: labelBits(classes) bits each. Inputs as of argmaxCircuit; needs 1 <= count <= classes.
+ * Every pass carries the largest of what is left to the end of the row; numbers are compared with their index below them, inverted, so
+ * that none are equal.
+ */
+export function topCircuit(classes: number, ring: number, count: number): Circuit {
+  const c = new CircuitBuilder(classes * ring, classes * ring)
+  const width = labelBits(classes)
+  let left = Array.from({ length: classes }, (_, i): Wire[] => {
+    const index = Array.from({ length: width }, (_, bit): Wire => ((i >>> bit) & 1 ? ZERO : ONE))
+    return [...index, ...add(c, c.garbler(i * ring, ring), c.evaluator(i * ring, ring))]
+  })
+  const outputs: Wire[] = []
+  for (let place = 0; place < count; place++) {
+    let [carried] = left
+    const rest: Wire[][] = []
+    for (const other of left.slice(1)) {
+      const select = greater(c, other, carried)
+      const swap = carried.map((wire, j) => c.and(select, c.xor(wire, other[j])))
+      rest.push(other.map((wire, j) => c.xor(wire, swap[j])))
+      carried = carried.map((wire, j) => c.xor(wire, swap[j]))
+    }
+    outputs.push(...carried.slice(0, width).map((wire) => c.not(wire)))
+    left = rest
+  }
+  return c.build(outputs)
 }

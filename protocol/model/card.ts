@@ -34,7 +34,11 @@ const oneHotInput = z.strictObject({ kind: z.literal('one-hot') })
 export const cardSchema = z.strictObject({
   input: z.discriminatedUnion('kind', [imageInput, tensorInput, oneHotInput]),
   labels: z.array(z.string().max(200)).max(100_000).optional(),
-  reveal: z.enum(['outputs', 'label']).default('outputs'),
+  /** All outputs, the label of the largest alone, or those of so many largest, in order. */
+  reveal: z
+    .string()
+    .regex(/^(outputs|label|top-([2-9]|[1-9]\d))$/, '"outputs", "label" or "top-2" to "top-99" is expected')
+    .default('outputs'),
   /**
    * Of activations that linear pieces stand for, by ONNX's operator: how many pieces at most, as close as they come, and how far
    * from zero, both otherwise by the precision.
@@ -57,6 +61,11 @@ export type ImageInput = Extract<Card['input'], { kind: 'image' }>
 
 /** Values a model without a card is assumed to take: wide enough for the usual normalisations. */
 const DEFAULT_RANGE: readonly [number, number] = [-4, 4]
+
+/** Labels that a client learns where it does not learn the outputs; 0 where it does. */
+export function revealedLabels({ reveal }: Pick<Card, 'reveal'>): number {
+  return reveal === 'outputs' ? 0 : reveal === 'label' ? 1 : Number(reveal.slice('top-'.length))
+}
 
 /** What a card as parsed from YAML says of the graph's inputs and outputs. Throws BAD_INPUT. */
 export function graphOptions(raw: unknown): Pick<Card, 'states' | 'output'> {
@@ -100,8 +109,12 @@ export function checkCard(raw: unknown, inputShape: readonly number[], outputs: 
   if (card.labels !== undefined && card.labels.length !== outputs) {
     throw new MinionnError('BAD_INPUT', `the card has ${card.labels.length} labels for ${outputs} outputs`)
   }
-  if (card.reveal === 'label' && outputs < 2) {
-    throw new MinionnError('BAD_INPUT', `reveal: label needs at least two outputs, the model has ${outputs}`)
+  const least = Math.max(2, revealedLabels(card))
+  if (card.reveal !== 'outputs' && outputs < least) {
+    throw new MinionnError(
+      'BAD_INPUT',
+      `reveal: ${card.reveal} needs at least ${least} outputs, the model has ${outputs}`,
+    )
   }
   return card
 }

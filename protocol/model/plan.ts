@@ -455,7 +455,7 @@ function checkPlan(plan: Plan): void {
     checkFunction(s, i)
     if (s.activation?.select && (s.activation.fn !== 'relu' || s.activation.pool !== undefined))
       fail(`stage ${i} selects without being a plain ReLU`)
-    const argmax = last && plan.card.reveal === 'label'
+    const argmax = last && plan.card.reveal !== 'outputs'
     const window = argmax ? sizes.output : s.activation === undefined ? 0 : activationShape(plan, i).window
     const inputs = window * s.ring
     const transfers = inputs * (argmax ? 1 : sizes.instances)

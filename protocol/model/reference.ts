@@ -105,6 +105,12 @@ export function runReferenceStep(
   }
 }
 
+/** Indices of the `count` largest outputs, in order, the lowest first on ties: what `reveal: top-k` reveals. */
+export function largestIndices(outputs: ArrayLike<number>, count: number): number[] {
+  const all = Array.from({ length: outputs.length }, (_, i) => i)
+  return all.sort((a, b) => outputs[b] - outputs[a] || a - b).slice(0, count)
+}
+
 /** Index of the largest output, the lowest on ties: what `reveal: label` reveals. */
 export function argmax(outputs: ArrayLike<number>): number {
   let best = 0

@@ -5,6 +5,7 @@
  */
 
 import { type ActivationShape, activationWeights, type OutputWeight } from '../circuits/activation.js'
+import { labelBits } from '../circuits/argmax.js'
 import { type CircuitSpec, programOf } from '../circuits/spec.js'
 import { chunkSizes, LABEL_BYTES, LABEL_WORDS, type Program } from '../garbling/program.js'
 import { applyCorrections, projectionBytes } from '../garbling/projection.js'
@@ -12,6 +13,7 @@ import { type EvaluateJob, type GarbleJob, tableFrames } from '../garbling/stage
 import { type StageSeed, selectionKeys } from '../garbling/streams.js'
 import { Arena } from '../kernels/arena.js'
 import { BULK_FRAME_BYTES } from '../limits.js'
+import { revealedLabels } from '../model/card.js'
 import { activationInputs, activationShape, type Plan, stageSizes } from '../model/plan.js'
 import type { Offload } from '../offload.js'
 import { packBits, packedBytes, unpackBits } from '../ring/bits.js'
@@ -41,7 +43,7 @@ export interface GarbledStage {
 
 const circuitOf = (spec: CircuitSpec) => ({ spec, program: programOf(spec) })
 
-/** The stages to garble for a plan, by their number: activations with a circuit, and argmax where only the label is revealed. */
+/** The stages to garble for a plan, by their number: activations with a circuit, and argmax where only labels are revealed. */
 export function garbledStages(plan: Plan): (GarbledStage | undefined)[] {
   const stages = plan.stages.map((s, i): GarbledStage | undefined => {
     if (s.activation === undefined || s.activation.fn === 'reshare') return undefined
@@ -59,11 +61,12 @@ export function garbledStages(plan: Plan): (GarbledStage | undefined)[] {
       },
     }
   })
-  if (plan.card.reveal === 'label') {
+  const count = revealedLabels(plan.card)
+  if (count > 0) {
     const classes = plan.output.size
     const ringIn = plan.stages[plan.stages.length - 1].ring
     stages[stages.length - 1] = {
-      ...circuitOf({ kind: 'argmax', classes, ring: ringIn }),
+      ...circuitOf({ kind: 'argmax', classes, ring: ringIn, count }),
       instances: 1,
       inputs: Int32Array.from({ length: classes }, (_, i) => i),
       window: classes,
@@ -274,7 +277,7 @@ export async function garbleStage(
 
 /**
  * Evaluator: evaluates a stage as it streams in. Resolves to its shares of the outputs, mod
- * 2^32, and for a selecting stage to the elements to send; for argmax to the label.
+ * 2^32, and for a selecting stage to the elements to send; for argmax to the labels.
  */
 export async function evaluateStage(
   frames: Frames,
@@ -298,8 +301,13 @@ export async function evaluateStage(
   )
   if (projection === undefined) {
     const theirs = unpackBits(await frames.receive(FrameType.colours, coloursBytes(stage)), outputs, 1)
-    const label = theirs.reduce((bits, colour, bit) => bits | ((colour ^ colours[bit]) << bit), 0)
-    return { shares: Uint32Array.of(label), elements: undefined }
+    const decoded = theirs.map((colour, bit) => colour ^ colours[bit])
+    const width = spec.kind === 'argmax' ? labelBits(spec.classes) : 0
+    const labels = new Uint32Array(outputs / width)
+    decoded.forEach((value, bit) => {
+      labels[Math.floor(bit / width)] |= value << (bit % width)
+    })
+    return { shares: labels, elements: undefined }
   }
   const bytes = projectionBytes(outputs, instances, projection.ring)
   const packed = await frames.receive(FrameType.projections, bytes)

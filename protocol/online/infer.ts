@@ -17,7 +17,7 @@
  *   (a stage that only shares anew is this last message alone)
  *                                       <-      the share of the outputs, or argmax and its colours
  *
- * The client burns its half of the bundle durably before it calls in here.
+ * The client burns its half of the bundle durably while it asks, and sends nothing that depends on it before.
  */
 import { MinionnError } from '../errors.js'
 import { type Plan, resultOf, takenBy, valueRing, valueSize } from '../model/plan.js'
@@ -77,10 +77,14 @@ export class OtSessions<T> {
 /** Idle OT sessions a host keeps for one connection; each holds 512 seeds. */
 const MAX_IDLE_OT_SESSIONS = 4
 
-/** Either the outputs as signed integers of scale plan.output.scale, or only the index of the largest. */
-export type Prediction =
-  | { readonly outputs: Int32Array; readonly label: number }
-  | { readonly outputs: undefined; readonly label: number }
+/** The outputs as signed integers of scale plan.output.scale, where they are revealed, and the indices of the largest, in order. */
+export interface Prediction {
+  readonly outputs: Int32Array | undefined
+  /** The largest. */
+  readonly label: number
+  /** As many as are revealed; where all outputs are, the largest alone. */
+  readonly labels: readonly number[]
+}
 
 /** Garbled stages of a plan by their number, compiled once; undefined where shares are masked anew without a circuit. */
 const compiled = new WeakMap<Plan, (GarbledStage | undefined)[]>()
@@ -116,18 +120,20 @@ export interface InferOptions {
   /** Goes from 0 to 1. */
   readonly progress?: (done: number) => void
   readonly offload?: Offload
+  /** Resolves once the bundle is burned; left out where it is already. */
+  readonly burned?: Promise<void>
   /** Of a recurrent model; an inference without one begins with zeros and leaves nothing. */
   readonly session?: ClientSession
 }
 
-/** The client's side. `bundle` must have been burned; `input` are integers from quantiseInput. */
+/** The client's side. `input` are integers from quantiseInput. What is sent before `burned` names the bundle and depends on nothing in it. */
 export async function inferAsClient(
   frames: Frames,
   plan: Plan,
   bundle: ClientBundle,
   input: Int32Array,
   sessions: OtSessions<EvaluatorTransfers>,
-  { progress = () => {}, offload = inline, session }: InferOptions = {},
+  { progress = () => {}, offload = inline, burned, session }: InferOptions = {},
 ): Promise<Prediction & { readonly session: ClientSession | undefined }> {
   const kept = sessions.takeAny()
   const { id = new Uint8Array(0), step = 0 } = session ?? {}
@@ -146,6 +152,7 @@ export async function inferAsClient(
     const masked = reduceInto(subtractInto(value, valueMask(plan, bundle.seed, j)), ring)
     await frames.send(FrameType.masked, packBits(masked, ring))
   }
+  await burned
   await sendMasked(Uint32Array.from(input), 0)
   // The host holds each state less its old mask, and is told the old less the new.
   for (const [i, { size }] of plan.states.entries()) {
@@ -156,7 +163,7 @@ export async function inferAsClient(
   const activeLabels = (i: number | undefined) =>
     i === undefined ? undefined : new ActiveLabels(frames, ot.forward, stages[i]!, clientShare(plan, bundle, i))
   let active = activeLabels(garbled.shift())
-  let label: number | undefined
+  let labels: number[] | undefined
   for (const [i, stage] of stages.entries()) {
     if (stage === undefined) {
       await active?.sent
@@ -174,13 +181,13 @@ export async function inferAsClient(
       ahead,
     ])
     if (elements !== undefined) await frames.send(FrameType.selections, elements)
-    if (stage.projection === undefined) label = shares[0]
+    if (stage.projection === undefined) labels = [...shares]
     else await sendMasked(shares, resultOf(plan, i))
     progress((i + 1) / (stages.length + 1))
   }
 
   let outputs: Int32Array | undefined
-  if (label === undefined) {
+  if (labels === undefined) {
     const last = plan.stages.length - 1
     const bits = plan.stages[last].ring
     const size = plan.output.size
@@ -191,15 +198,15 @@ export async function inferAsClient(
       bits,
     )
     outputs = Int32Array.from(sum, (v) => toSigned(v, bits))
-    label = argmax(outputs)
-  } else if (label >= plan.output.size) {
-    throw new MinionnError('BAD_PEER', `the host's circuit gave label ${label} of ${plan.output.size}`)
+    labels = [argmax(outputs)]
+  } else if (labels.some((label) => label >= plan.output.size)) {
+    throw new MinionnError('BAD_PEER', `the host's circuit gave labels ${labels} of ${plan.output.size}`)
   }
   sessions.put(accept.otSession, ot)
   progress(1)
   const masks = plan.states.map(({ next }) => valueMask(plan, bundle.seed, next))
   const after = session && { id, step: step + 1, masks }
-  return { outputs, label, session: after } as Prediction & { session: ClientSession | undefined }
+  return { outputs, label: labels[0], labels, session: after }
 }
 
 /** Bytes of a session's name. */

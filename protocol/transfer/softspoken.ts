@@ -10,7 +10,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { Arena } from '../kernels/arena.js'
-import { Prg, SEED_BYTES } from '../random.js'
+import { Prg, ReadAhead, SEED_BYTES } from '../random.js'
 import { type Frames, FrameType } from '../wire/frames.js'
 import { baseOtReceive, baseOtSend } from './base-ot.js'
 
@@ -56,7 +56,7 @@ function xorBytes(into: Uint8Array, other: Uint8Array): void {
 /** The streams of one block laid out in an arena, folded into four rows and their sum. */
 function foldBlock(
   arena: Arena,
-  prgs: readonly (Prg | undefined)[],
+  prgs: readonly (ReadAhead | undefined)[],
   streams: number,
   rows: number,
   sum: number,
@@ -75,9 +75,9 @@ export class OtSender {
   /** The global offset, four words, lowest bit set. Secret. */
   readonly delta: Uint32Array
   readonly #indices: Uint8Array
-  readonly #streams: (Prg | undefined)[][]
+  readonly #streams: (ReadAhead | undefined)[][]
 
-  private constructor(delta: Uint32Array, indices: Uint8Array, streams: (Prg | undefined)[][]) {
+  private constructor(delta: Uint32Array, indices: Uint8Array, streams: (ReadAhead | undefined)[][]) {
     this.delta = delta
     this.#indices = indices
     this.#streams = streams
@@ -120,7 +120,7 @@ export class OtSender {
       // Reindexed by x xor delta_i, so that extend() folds straight to v_j + delta_j u.
       return level.map((_, x) => {
         const seed = level[x ^ indices[block]]
-        return seed === undefined ? undefined : new Prg(seed)
+        return seed === undefined ? undefined : new ReadAhead(new Prg(seed))
       })
     })
     return new OtSender(delta, indices, streams)
@@ -153,9 +153,9 @@ export class OtSender {
 
 /** The evaluator's end. */
 export class OtReceiver {
-  readonly #streams: Prg[][]
+  readonly #streams: ReadAhead[][]
 
-  private constructor(streams: Prg[][]) {
+  private constructor(streams: ReadAhead[][]) {
     this.#streams = streams
   }
 
@@ -175,7 +175,7 @@ export class OtReceiver {
           })
         }
       }
-      return level.map((seed) => new Prg(seed))
+      return level.map((seed) => new ReadAhead(new Prg(seed)))
     })
     await frames.send(FrameType.baseOt, corrections)
     return new OtReceiver(streams)

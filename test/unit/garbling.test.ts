@@ -8,13 +8,14 @@ import {
   activationOffset,
   activationWeights,
 } from '../../protocol/circuits/activation.js'
-import { argmaxCircuit, labelBits } from '../../protocol/circuits/argmax.js'
+import { argmaxCircuit, labelBits, topCircuit } from '../../protocol/circuits/argmax.js'
 import { type Circuit, evaluatePlain } from '../../protocol/circuits/builder.js'
 import { Evaluator } from '../../protocol/garbling/evaluator.js'
 import { Garbler } from '../../protocol/garbling/garbler.js'
 import { HashKeys } from '../../protocol/garbling/hash.js'
 import { compileProgram, gatesPerFrame, tableBytes } from '../../protocol/garbling/program.js'
 import { applyCorrections, projectionBytes } from '../../protocol/garbling/projection.js'
+import { largestIndices } from '../../protocol/model/reference.js'
 import { Prg } from '../../protocol/random.js'
 import { packBits } from '../../protocol/ring/bits.js'
 
@@ -270,10 +271,20 @@ test('piecewise-linear functions: knots at the ends, at zero, negative and posit
   checkActivation({ ...base, saturate: false, pieces: { offset: 1 << 20, knots: [-1, 5], slopes: [-4, 0, 4] } }, 37)
 })
 
-test('argmax: label of the largest, the lowest index on ties', () => {
-  for (const classes of [2, 3, 10, 17]) {
+test('argmax and the largest few, in order: the lowest index on ties', () => {
+  for (const [classes, count] of [
+    [2, 1],
+    [3, 1],
+    [10, 1],
+    [17, 1],
+    [2, 2],
+    [5, 5],
+    [10, 3],
+    [17, 4],
+  ]) {
     const ring = 14
-    const circuit = argmaxCircuit(classes, ring)
+    const circuit = count === 1 ? argmaxCircuit(classes, ring) : topCircuit(classes, ring, count)
+    const width = labelBits(classes)
     const instances = Array.from({ length: 20 }, (_, n) => {
       const values = Array.from({ length: classes }, () =>
         n < 5 ? randomBelow(3) - 1 : randomBelow(2 ** ring) - 2 ** (ring - 1),
@@ -282,10 +293,10 @@ test('argmax: label of the largest, the lowest index on ties', () => {
       return {
         garbler: server.flatMap((v) => bitsOf(v, ring)),
         evaluator: values.flatMap((v, i) => bitsOf(mod(v - server[i], ring), ring)),
-        expected: values.indexOf(Math.max(...values)),
+        expected: largestIndices(values, count),
       }
     })
-    assert.equal(circuit.outputs.length, labelBits(classes))
+    assert.equal(circuit.outputs.length, count * width)
     const { outputs } = garbled(
       circuit,
       columns(instances.map((i) => i.garbler)),
@@ -293,7 +304,11 @@ test('argmax: label of the largest, the lowest index on ties', () => {
       1 << 20,
     )
     instances.forEach(({ expected }, i) => {
-      assert.equal(number(column(outputs, i)), expected)
+      const bits = column(outputs, i)
+      assert.deepEqual(
+        expected.map((_, place) => number(bits.slice(place * width, (place + 1) * width))),
+        expected,
+      )
     })
   }
 })

@@ -24,7 +24,8 @@ test('a bundle is taken once, by one of many takers, and stays spent after a res
   const folder = await freshRepo()
   const repo = await Repo.open(folder)
   await repo.clientPool.add('m', 'p', [bundle('a'), bundle('b')], cost)
-  const taken = await Promise.all(Array.from({ length: 8 }, () => repo.clientPool.takeAny('m', 'p')))
+  const taken = await Promise.all(Array.from({ length: 8 }, () => repo.clientPool.claimAny('m', 'p')))
+  await Promise.all(taken.map((claimed) => claimed?.burned))
   assert.deepEqual(
     taken
       .filter((t) => t !== undefined)
@@ -35,7 +36,7 @@ test('a bundle is taken once, by one of many takers, and stays spent after a res
   assert.deepEqual(taken.find((t) => t !== undefined)?.cost, cost)
   await repo.close()
   const again = await Repo.open(folder)
-  assert.equal(await again.clientPool.takeAny('m', 'p'), undefined)
+  assert.equal(await again.clientPool.claimAny('m', 'p'), undefined)
   assert.equal(await again.clientPool.isSpent('a'), true)
   // Even a copy of a spent bundle put back is refused by the ledger.
   await again.clientPool.add('m', 'p', [bundle('a')], cost)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { HashKeys } from '../../protocol/garbling/hash.js'
-import { Prg } from '../../protocol/random.js'
+import { Prg, ReadAhead } from '../../protocol/random.js'
 import { baseOtReceive, baseOtSend } from '../../protocol/transfer/base-ot.js'
 import { setupEvaluator, setupGarbler } from '../../protocol/transfer/ot-pair.js'
 import { choose, offer, receiveSelected, selectionBytes } from '../../protocol/transfer/selection.js'
@@ -86,5 +86,19 @@ test('selection: shares of q h for a bit that is shared by colour and permute bi
       const want = (permute[i] ^ colours[i] ? h : 0) % 2 ** ring
       assert.equal(((own[i] + other[i]) >>> 0) % 2 ** ring, want)
     })
+  }
+})
+
+test('streams read ahead yield the bytes of their generator, whatever the sizes of the reads', () => {
+  const seed = new Uint8Array(16).fill(5)
+  const sizes = [0, 1, 16, 4095, 4096, 4097, 3, 20_000, 100, 8192, 4000, 96, 1]
+  const all = new Prg(seed).bytes(sizes.reduce((sum, size) => sum + size, 0))
+  const ahead = new ReadAhead(new Prg(seed))
+  let at = 0
+  for (const size of sizes) {
+    const out = new Uint8Array(size)
+    ahead.into(out)
+    assert.deepEqual(out, all.subarray(at, at + size))
+    at += size
   }
 })

@@ -6,7 +6,7 @@ import { compileNetwork } from '../../protocol/model/compile.js'
 import type { Network } from '../../protocol/model/layers.js'
 import { lowerGraph } from '../../protocol/model/lower.js'
 import { parseOnnx } from '../../protocol/model/onnx.js'
-import { argmax, quantiseInput, runReference } from '../../protocol/model/reference.js'
+import { argmax, largestIndices, quantiseInput, runReference } from '../../protocol/model/reference.js'
 import { prepareCosts } from '../../protocol/offline/prepare.js'
 import { stageBytes } from '../../protocol/online/garbled-stage.js'
 import { stagesOf } from '../../protocol/online/infer.js'
@@ -68,7 +68,7 @@ function everything(): Network {
   return b.finish()
 }
 
-for (const reveal of ['outputs', 'label'] as const) {
+for (const reveal of ['outputs', 'label', 'top-3']) {
   test(`two parties equal the reference bit for bit, reveal: ${reveal}`, async () => {
     const network = everything()
     const card = checkCard(
@@ -84,6 +84,7 @@ for (const reveal of ['outputs', 'label'] as const) {
       const expected = runReference(parties.plan, parties.model.secret, input)
       const prediction = await parties.infer(bundles[n], input)
       assert.equal(prediction.label, argmax(expected))
+      assert.deepEqual(prediction.labels, largestIndices(expected, reveal === 'top-3' ? 3 : 1))
       if (reveal === 'outputs') assert.deepEqual(prediction.outputs, expected)
       else assert.equal(prediction.outputs, undefined)
     }
