@@ -88,7 +88,7 @@ function report(measurements: readonly Measurement[], previous: readonly Measure
         `${seconds(now.hostCpu)} + ${seconds(now.clientCpu)}`,
         bytes(now.bytes),
         phase === 'online' ? m.rounds : '',
-        phase === 'online' ? `${bytes(m.memory.host)} + ${bytes(m.memory.client)}` : '',
+        `${bytes(now.hostMemory)} + ${bytes(now.clientMemory)}`,
         Number.isNaN(wall) ? '-' : `${wall} s${megabytes === undefined ? '' : `, ${megabytes} MB`}`,
         `${times(wall / now.seconds)} faster, ${times(((megabytes ?? Number.NaN) * 1e6) / now.bytes)} fewer bytes`,
         last === undefined

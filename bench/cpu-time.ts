@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 /** Ticks of /proc/PID/stat a second: USER_HZ is 100 on every Linux that Node runs on. */
 const TICKS = 100
@@ -14,11 +14,22 @@ export function cpuSeconds(pid: number): number {
   }
 }
 
-/** The most memory that a process has had resident so far, bytes; NaN where /proc does not say. */
-export function peakMemory(pid: number): number {
+/** Bytes that a process has resident, and the most it had since it began or since forgetPeak; NaN where there is no /proc. */
+export function memoryOf(pid: number): { now: number; peak: number } {
   try {
-    return 1024 * Number(/VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    const kilobytes = (name: string) => Number(new RegExp(`${name}:\\s*(\\d+)`).exec(status)?.[1])
+    return { now: 1024 * kilobytes('VmRSS'), peak: 1024 * kilobytes('VmHWM') }
   } catch {
-    return Number.NaN
+    return { now: Number.NaN, peak: Number.NaN }
+  }
+}
+
+/** Makes what is resident now the peak. */
+export function forgetPeak(pid: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/clear_refs`, '5')
+  } catch {
+    // Without it the peak is one since the start.
   }
 }

@@ -3,18 +3,26 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { QueryResult } from '../daemon/client.js'
 import { type RunningDaemon, run, startDaemon } from '../scripts/processes.js'
-import { cpuSeconds, peakMemory } from './cpu-time.js'
+import { cpuSeconds, forgetPeak, memoryOf } from './cpu-time.js'
 import type { Network } from './networks.js'
+
+export interface Phase {
+  readonly seconds: number
+  readonly bytes: number
+  readonly hostCpu: number
+  readonly clientCpu: number
+  /** What the phase added to the memory that either process had resident before, at most, bytes. */
+  readonly hostMemory: number
+  readonly clientMemory: number
+}
 
 export interface Measurement {
   readonly network: string
   readonly batch: number
   readonly queries: number
   readonly rounds: number
-  /** What the most resident memory of either process grew by over that of a fresh daemon, bytes. */
-  readonly memory: { host: number; client: number }
-  readonly offline: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
-  readonly online: { seconds: number; bytes: number; hostCpu: number; clientCpu: number }
+  readonly offline: Phase
+  readonly online: Phase
 }
 
 /** Queries before those that are measured: the compiler of V8 has seen the code by then. */
@@ -62,15 +70,28 @@ export async function measure(
 ): Promise<Measurement> {
   const { hosting, querying, common, host, client } = await startParties(name, network, folder, engine)
   try {
-    const memory = () => [peakMemory(hosting.process.pid!), peakMemory(querying.process.pid!)]
-    const fresh = memory()
+    const pids = [hosting.process.pid!, querying.process.pid!]
+    /** Begins to watch memory; what it calls gives the growth since. */
+    const watchMemory = () => {
+      pids.forEach(forgetPeak)
+      const before = pids.map((pid) => memoryOf(pid).now)
+      return () => {
+        const [hostMemory, clientMemory] = pids.map((pid, side) => memoryOf(pid).peak - before[side])
+        return { hostMemory, clientMemory }
+      }
+    }
+    const offlineGrowth = watchMemory()
     const cpu = () => [cpuSeconds(hosting.process.pid!), cpuSeconds(querying.process.pid!)]
     const { rounds } = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json'])) as { rounds: number }
     const query = async () => JSON.parse(await run(['query', ...common, ...network.input(folder)])) as QueryResult
     // Outside of the measurement: engines start, weights are transformed, base OTs run, code gets compiled.
     const batch = Math.max(queries, network.batch)
     await run(['pool', 'fill', ...common, '--count', String(batch)])
-    for (let i = 0; i < WARM_UP_QUERIES; i++) await query()
+    const offlineMemory = offlineGrowth()
+    const onlineGrowth = watchMemory()
+    await query()
+    const onlineMemory = onlineGrowth()
+    for (let i = 1; i < WARM_UP_QUERIES; i++) await query()
     await run(['pool', 'drop', '--repo', client])
     const beforeFill = cpu()
     const filled = JSON.parse(await run(['pool', 'fill', ...common, '--count', String(batch)])) as {
@@ -89,24 +110,24 @@ export async function measure(
         cpu: cpu().map((after, side) => after - before[side]),
       })
     }
-    const [hostMemory, clientMemory] = memory().map((most, side) => most - fresh[side])
     return {
       network: name,
       batch,
       queries,
       rounds,
-      memory: { host: hostMemory, client: clientMemory },
       offline: {
         seconds: filled.seconds / batch,
         bytes: (filled.bytes.sent + filled.bytes.received) / batch,
         hostCpu: offlineCpu[0],
         clientCpu: offlineCpu[1],
+        ...offlineMemory,
       },
       online: {
         seconds: median(online.map((o) => o.seconds)),
         bytes: median(online.map((o) => o.bytes)),
         hostCpu: median(online.map((o) => o.cpu[0])),
         clientCpu: median(online.map((o) => o.cpu[1])),
+        ...onlineMemory,
       },
     }
   } finally {

@@ -25,12 +25,23 @@ test('base OT: the receiver learns the key of its choice and not the other', asy
   })
 })
 
-test('base OT: a point that is not on the curve is refused', async () => {
-  const [a, b] = framePair()
-  const sending = baseOtSend(a, 1)
-  await b.receive(2, 32)
-  await b.send(2, new Uint8Array(32).fill(255))
-  await assert.rejects(sending, { code: 'BAD_PEER' })
+test("base OT: points that are not on the curve, and the sender's own, are refused", async () => {
+  for (const reply of [
+    () => new Uint8Array(65).fill(255),
+    () => new Uint8Array(65),
+    (own: Uint8Array) => Uint8Array.from(own, (byte, i) => (i === 64 ? byte ^ 1 : byte)),
+    (own: Uint8Array) => own,
+  ]) {
+    const [a, b] = framePair()
+    const sending = baseOtSend(a, 1)
+    const own = await b.receive(2, 65)
+    await b.send(2, reply(own))
+    await assert.rejects(sending, { code: 'BAD_PEER', message: /point of P-256/ })
+    const [c, d] = framePair()
+    const receiving = baseOtReceive(d, [1])
+    await c.send(2, new Uint8Array(65).fill(4))
+    await assert.rejects(receiving, { code: 'BAD_PEER' })
+  }
 })
 
 test('SoftSpoken: receiver row = sender row xor choice * delta, over several batches', async () => {
