@@ -54,7 +54,7 @@ function networks(): string {
       ]
     })
   const headings = ['network', 'offline', 'paper', 'online', 'paper', 'accuracy', 'paper']
-  return `${table(headings, rows)}\n\nrecorded ${record.date} on ${record.machine}, both parties on it; offline is per prediction in a batch of so many`
+  return `${table(headings, rows)}\n\nrecorded ${record.date} on ${record.machine}; offline is per prediction in a batch of so many`
 }
 
 function operations(): string {

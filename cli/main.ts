@@ -1,7 +1,7 @@
 /** The command `minionn`: words a person types. Every command has --help, --repo and --json. */
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { basename, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { checkModelName } from '../daemon/api.js'
 import { checkModel } from '../daemon/check.js'
@@ -250,7 +250,9 @@ interface ImportOptions extends Common {
 async function readModel(file: string, options: ImportOptions): Promise<{ opened: Opened; compile: CompileOptions }> {
   const card = options.card === undefined ? undefined : new TextDecoder().decode(readFile(options.card, 'card'))
   const precision = options.precision === undefined ? undefined : parsePrecision(options.precision)
-  const opened = openModel(readFile(file, 'model'), card)
+  const labels = (name: string) =>
+    new TextDecoder().decode(readFile(resolve(dirname(options.card!), name), 'labels', MAX_INPUT_BYTES))
+  const opened = openModel(readFile(file, 'model'), card, labels)
   const shape = { card: opened.card, input: { shape: opened.network.inputShape } }
   const samples: Float64Array[] = []
   for (const name of options.samples ?? []) {

@@ -2,8 +2,8 @@
 import { calibrationInputs } from '../protocol/model/calibration.js'
 import { inputRange } from '../protocol/model/card.js'
 import { type CompileOptions, compileNetwork } from '../protocol/model/compile.js'
-import { runFloat } from '../protocol/model/float.js'
-import { argmax, quantiseInput, runReference } from '../protocol/model/reference.js'
+import { runFloatStep } from '../protocol/model/float.js'
+import { argmax, quantiseInput, runReferenceStep } from '../protocol/model/reference.js'
 import type { Opened } from './import.js'
 import { type PlanSummary, summarisePlan } from './plan-summary.js'
 
@@ -30,13 +30,17 @@ export function checkModel(opened: Opened, options: CompileOptions): ModelCheck 
   const summary = summarisePlan(model.published)
   const { plan } = model.published.manifest
   const [low, high] = inputRange(card)
-  const samples = options.samples ?? calibrationInputs(network.inputShape, low, high)
+  const samples = options.samples ?? calibrationInputs(network.inputShape, low, high, plan.input.oneHot)
   let sameLabel = 0
   let largestError = 0
   let largestOutput = 0
+  // Of a recurrent model the samples are the steps of one session; of others there are no states to take up.
+  let states: { readonly floats: Float64Array[]; readonly integers: Uint32Array[] } | undefined
   for (const sample of samples) {
-    const float = runFloat(network, sample)
-    const outputs = runReference(plan, model.secret, quantiseInput(plan, sample))
+    const { outputs: float, states: floats } = runFloatStep(network, sample, states?.floats)
+    const input = quantiseInput(plan, sample)
+    const { outputs, states: integers } = runReferenceStep(plan, model.secret, input, states?.integers)
+    states = { floats, integers }
     sameLabel += Number(argmax(float) === argmax(outputs))
     float.forEach((value, i) => {
       largestError = Math.max(largestError, Math.abs(outputs[i] / plan.output.scale - value))

@@ -20,8 +20,11 @@ export interface Imported extends Opened {
   readonly model: HostedModel
 }
 
-/** Reads a model and its card, YAML text, without compiling it. Throws BAD_MODEL or BAD_INPUT in words. */
-export function openModel(onnx: Uint8Array, card: string | undefined): Opened {
+/**
+ * Reads a model and its card, YAML text, without compiling it. `readLabels` gives the text of the file that a card may name for its
+ * labels, one a line. Throws BAD_MODEL or BAD_INPUT in words.
+ */
+export function openModel(onnx: Uint8Array, card: string | undefined, readLabels?: (file: string) => string): Opened {
   if (onnx.length > MAX_ONNX_BYTES) {
     throw new MinionnError('BAD_MODEL', `the file has ${onnx.length} bytes; at most ${MAX_ONNX_BYTES} are accepted`)
   }
@@ -30,7 +33,7 @@ export function openModel(onnx: Uint8Array, card: string | undefined): Opened {
     const network = lowerGraph(graph)
     return { network, ...deriveCard(network.inputShape) }
   }
-  const raw = parseCard(card)
+  const raw = withLabels(parseCard(card), readLabels)
   const network = lowerGraph(graph, graphOptions(raw))
   return { network, card: checkCard(raw, network.inputShape, network.outputSize), assumptions: [] }
 }
@@ -39,6 +42,14 @@ export function openModel(onnx: Uint8Array, card: string | undefined): Opened {
 export function importModel(onnx: Uint8Array, card: string | undefined, options: CompileOptions = {}): Imported {
   const opened = openModel(onnx, card)
   return { ...opened, model: compileNetwork(opened.network, opened.card, options) }
+}
+
+/** A card whose labels are a list, whether they were or a file's name. */
+function withLabels(raw: unknown, read: ((file: string) => string) | undefined): unknown {
+  if (raw === null || typeof raw !== 'object' || !('labels' in raw) || typeof raw.labels !== 'string') return raw
+  if (read === undefined)
+    throw new MinionnError('BAD_INPUT', "the card's labels are a file's name; a list is expected here")
+  return { ...raw, labels: read(raw.labels).replace(/\n$/, '').split(/\r?\n/) }
 }
 
 function parseCard(text: string): unknown {

@@ -50,7 +50,7 @@ export const MAX_SESSIONS_PER_PEER = 4
 /** Sessions (prepare or infer) a host runs at a time. */
 export const MAX_SESSIONS = 32
 
-/** Recurrent sessions whose states a host keeps for one peer, two steps of each; the oldest give way. */
+/** Recurrent sessions of one model whose states a host keeps for one peer, two steps of each; the oldest give way. */
 export const MAX_KEPT_SESSIONS = 64
 
 /** Silence after which a session with a peer is given up, milliseconds. */

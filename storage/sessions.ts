@@ -52,7 +52,7 @@ export class Sessions {
     return bytes === undefined ? undefined : decode(bytes)
   }
 
-  /** Stores a session. Beyond `limit` entries for this peer, of whatever model, the oldest give way. */
+  /** Stores a session. Beyond `limit` entries for this model and peer the oldest give way. */
   async put(
     model: string,
     peer: string,
@@ -61,17 +61,31 @@ export class Sessions {
     limit: number,
   ): Promise<void> {
     const key = this.#room.key(model, peer, ...name)
-    const held: { key: string; at: number }[] = []
-    for await (const [parts, value] of this.#room.entries()) {
+    const others: string[] = []
+    for await (const parts of this.#room.keys(model, peer)) {
       const other = this.#room.key(...parts)
-      if (parts[1] === peer && other !== key) held.push({ key: other, at: headerOf(value).header.at })
+      if (other !== key) others.push(other)
     }
-    held.sort((a, b) => a.at - b.at)
-    const excess = held.slice(0, Math.max(0, held.length + 1 - limit))
+    const excess = others.length + 1 - limit
     await this.#room.writeLater([
-      ...excess.map((entry): Operation => ({ type: 'del', key: entry.key })),
+      ...(excess > 0 ? await this.#oldest(model, peer, key, excess) : []).map(
+        (old): Operation => ({ type: 'del', key: old }),
+      ),
       { type: 'put', key, value: encode(session) },
     ])
+  }
+
+  /** Keys of the `count` oldest entries of a model and peer, but for one. */
+  async #oldest(model: string, peer: string, but: string, count: number): Promise<string[]> {
+    const held: { key: string; at: number }[] = []
+    for await (const [parts, value] of this.#room.entries(model, peer)) {
+      const key = this.#room.key(...parts)
+      if (key !== but) held.push({ key, at: headerOf(value).header.at })
+    }
+    return held
+      .sort((a, b) => a.at - b.at)
+      .slice(0, count)
+      .map(({ key }) => key)
   }
 
   async drop(model: string, peer: string, ...name: readonly string[]): Promise<void> {

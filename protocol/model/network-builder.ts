@@ -2,6 +2,8 @@
  * Builds a Network operator by operator and merges as it goes: an operator joins the linear layer under construction
  * wherever the algebra is exact, and otherwise closes it with an activation.
  */
+import { MinionnError } from '../errors.js'
+import { MAX_PARTS, MAX_TERMS } from '../limits.js'
 import {
   type ConvGeometry,
   convolutionTaps,
@@ -534,6 +536,15 @@ export class NetworkBuilder {
       weights: map?.weights ?? new Float64Array(0),
       bias: map?.bias ?? bias ?? new Float64Array(size),
       post: l.post,
+    }
+    for (const [what, count, most] of [
+      ['pieces put together', x.parts.length, MAX_PARTS],
+      ['values added', x.skips.length, MAX_PARTS],
+      ['products summed', activation?.signs.length ?? 0, MAX_TERMS],
+    ] as const) {
+      if (count <= most) continue
+      const name = activation?.name ?? linear.name
+      throw new MinionnError('BAD_MODEL', `"${name}" needs ${count} ${what} at once; at most ${most} are supported`)
     }
     this.#stages.push({ parts: x.parts, linear, skips: x.skips, activation })
   }

@@ -98,8 +98,11 @@ function decodeMessage<T>(type: string, bytes: Uint8Array, what: string): T {
 }
 
 const FLOAT = 1
+const UINT8 = 2
+const INT8 = 3
 const INT32 = 6
 const INT64 = 7
+const BOOL = 9
 const FLOAT16 = 10
 const DOUBLE = 11
 const BFLOAT16 = 16
@@ -123,11 +126,21 @@ function decodeTensor(raw: RawTensor, what: string): Tensor {
 
 function tensorData(raw: RawTensor, what: string): Float64Array {
   const bytes = raw.raw_data !== undefined && raw.raw_data.length > 0 ? raw.raw_data : undefined
-  const width = { [FLOAT]: 4, [INT32]: 4, [INT64]: 8, [DOUBLE]: 8, [FLOAT16]: 2, [BFLOAT16]: 2 }[raw.data_type ?? 0]
+  const width = {
+    [UINT8]: 1,
+    [INT8]: 1,
+    [BOOL]: 1,
+    [FLOAT]: 4,
+    [INT32]: 4,
+    [INT64]: 8,
+    [DOUBLE]: 8,
+    [FLOAT16]: 2,
+    [BFLOAT16]: 2,
+  }[raw.data_type ?? 0]
   if (width === undefined) {
     throw new MinionnError(
       'BAD_MODEL',
-      `${what} has ONNX data type ${raw.data_type}; float, double, float16, int32 or int64 is expected`,
+      `${what} has ONNX data type ${raw.data_type}; float, double, float16, an integer of 8, 32 or 64 bits or bool is expected`,
     )
   }
   if (bytes !== undefined && bytes.length % width !== 0) {
@@ -141,6 +154,12 @@ function tensorData(raw: RawTensor, what: string): Float64Array {
       return view ? read((v, at) => v.getFloat32(at, true)) : Float64Array.from(raw.float_data ?? [])
     case DOUBLE:
       return view ? read((v, at) => v.getFloat64(at, true)) : Float64Array.from(raw.double_data ?? [])
+    case UINT8:
+    case INT8:
+    case BOOL: {
+      const get = (v: DataView, at: number) => (raw.data_type === INT8 ? v.getInt8(at) : v.getUint8(at))
+      return view ? read(get) : Float64Array.from(raw.int32_data ?? [])
+    }
     case INT32:
       return view ? read((v, at) => v.getInt32(at, true)) : Float64Array.from(raw.int32_data ?? [])
     case INT64:

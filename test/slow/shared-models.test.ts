@@ -8,8 +8,12 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
 import { CIFAR10_CARD, MNIST_CARD } from '../../bench/networks.js'
+import { oneHot, PTB_MODEL, ptbCard, ptbText, ptbVocabulary, surprise } from '../../bench/ptb.js'
+import { importModel } from '../../daemon/import.js'
+import { runFloatStep } from '../../protocol/model/float.js'
+import { quantiseInput, runReferenceStep } from '../../protocol/model/reference.js'
 import { outcome, type RunningDaemon, run } from '../../scripts/processes.js'
-import { Nodes, parseLines, referenceOutputs } from '../helpers/nodes.js'
+import { type Line, Nodes, parseLines, referenceOutputs } from '../helpers/nodes.js'
 
 const SHARED = '../shared'
 const skip = existsSync(join(SHARED, 'models')) ? false : `${SHARED}/models is not here`
@@ -122,5 +126,42 @@ describe('networks of ../shared', { skip }, () => {
     await check('cifar10_minionn.onnx', CIFAR10_CARD, samples('cifar10_'), (file) =>
       file.includes(wrong) ? undefined : fromName(file),
     )
+  })
+
+  test('ptb_lstm_step: a session of 20 words in two commands, as from the README', async () => {
+    const words = ptbText('test', 20).replaceAll('\n', '<eos>').split(/\s+/).slice(0, 20)
+    writeFileSync(nodes.path('vocab.txt'), `${ptbVocabulary().join('\n')}\n`)
+    const card = nodes.path('words.yaml')
+    writeFileSync(card, readFileSync('configs/cards/words.yaml'))
+    await run(['model', 'add', PTB_MODEL, '--name', 'ptb', '--card', card, '--repo', host])
+    const lines: Line[] = []
+    for (const part of [words.slice(0, 12), words.slice(12)]) {
+      const common = ['--peer', hosting.addresses[0], '--model', 'ptb', '--session', 'test', '--repo', client, '--json']
+      const result = await outcome(['query', ...common, '--text', part.join(' ')])
+      assert.equal(result.code, 0, result.stderr)
+      lines.push(...parseLines(result.stdout))
+    }
+    const { model, network } = importModel(readFileSync(PTB_MODEL), ptbCard())
+    const { plan } = model.published.manifest
+    const index = new Map(ptbVocabulary().map((word, i) => [word, i]))
+    let states: Uint32Array[] | undefined
+    let floats: Float64Array[] | undefined
+    let difference = 0
+    words.forEach((word, n) => {
+      const input = oneHot(plan.output.size, index.get(word)!)
+      const step = runReferenceStep(plan, model.secret, quantiseInput(plan, input), states)
+      const float = runFloatStep(network, input, floats)
+      states = step.states
+      floats = float.states
+      assert.deepEqual(
+        lines[n].outputs,
+        Array.from(step.outputs, (v) => v / plan.output.scale),
+      )
+      assert.equal(lines[n].step, n + 1)
+      if (n + 1 === words.length) return
+      const next = index.get(words[n + 1])!
+      difference += surprise(step.outputs, plan.output.scale, next) - surprise(float.outputs, 1, next)
+    })
+    assert.ok(Math.abs(difference / 19) < 0.05, `${difference / 19} nats a word from the float model`)
   })
 })

@@ -66,3 +66,27 @@ test('one process holds a repo; folder and errors as promised', async () => {
   await assert.rejects(openRepo(join(folder, 'nowhere')), { code: 'NO_REPO' })
   await assert.rejects(initRepo(folder), { code: 'BAD_INPUT' })
 })
+
+test('states of sessions come back as they were stored, over a restart; beyond the limit the oldest give way', async () => {
+  const folder = await freshRepo()
+  const repo = await Repo.open(folder)
+  const session = (step: number) => ({ step, states: [Uint32Array.of(step, 2 ** 32 - 1, 0), Uint32Array.of(7)] })
+  for (const [n, name] of ['a', 'b', 'c'].entries()) {
+    await repo.clientSessions.put('m', 'p', [name], session(n), 3)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  await repo.clientSessions.put('m', 'p', ['a'], session(9), 3)
+  await repo.clientSessions.put('m', 'q', ['z'], session(5), 3)
+  await new Promise((resolve) => setTimeout(resolve, 2))
+  await repo.clientSessions.put('m', 'p', ['d'], session(4), 3)
+  await repo.close()
+  const again = await Repo.open(folder)
+  const kept = await Promise.all(['a', 'b', 'c', 'd'].map((name) => again.clientSessions.get('m', 'p', name)))
+  assert.deepEqual(kept, [session(9), undefined, session(2), session(4)])
+  assert.deepEqual(await again.clientSessions.get('m', 'q', 'z'), session(5))
+  assert.equal(await again.hostSessions.get('m', 'p', 'a'), undefined)
+  await again.clientSessions.drop('m', 'p', 'd')
+  await again.clientSessions.dropModel('m')
+  assert.equal(await again.clientSessions.get('m', 'q', 'z'), undefined)
+  await again.close()
+})

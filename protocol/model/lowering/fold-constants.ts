@@ -1,4 +1,6 @@
 /** Shape arithmetic that exporters leave around reshapes: operators on constants alone. */
+
+import { MAX_TENSOR_ELEMENTS } from '../../limits.js'
 import { transposedOrder } from '../../ring/linear.js'
 import { viewOrder, wholeView } from '../../ring/parts.js'
 import { elements } from '../layers.js'
@@ -97,6 +99,29 @@ export function foldConstant(t: Translation, r: NodeReader): void {
       const exact = larger.data.map((_, i) => apply(at(x, i), at(y, i)))
       return t.define(node, { shape: larger.shape, data: integer ? exact.map(Math.trunc) : exact, integer })
     }
+    case 'Range': {
+      const [start, limit, delta] = tensors.map(({ data }) => data[0])
+      const count = Math.max(0, Math.ceil((limit - start) / delta))
+      if (!(count <= MAX_TENSOR_ELEMENTS))
+        r.fail(`it makes ${count} numbers; at most ${MAX_TENSOR_ELEMENTS} are supported`)
+      const data = Float64Array.from({ length: count }, (_, i) => start + i * delta)
+      return t.define(node, { shape: [count], data, integer: tensors[0].integer })
+    }
+    case 'Equal': {
+      const [x, y] = tensors
+      const data = x.data.map((v, i) => Number(v === y.data[y.data.length === 1 ? 0 : i]))
+      return t.define(node, { shape: x.shape, data, integer: true })
+    }
+    case 'Where': {
+      const [condition, x, y] = tensors
+      const at = (tensor: Tensor, i: number) => tensor.data[tensor.data.length === 1 ? 0 : i]
+      const largest = tensors.reduce((best, tensor) => (tensor.data.length > best.data.length ? tensor : best))
+      const data = largest.data.map((_, i) => (at(condition, i) !== 0 ? at(x, i) : at(y, i)))
+      return t.define(node, { shape: largest.shape, data, integer: x.integer })
+    }
+    case 'Floor':
+    case 'Ceil':
+      return t.define(node, { ...tensors[0], data: tensors[0].data.map(node.op === 'Floor' ? Math.floor : Math.ceil) })
     case 'Sqrt':
     case 'Neg':
     case 'Exp':

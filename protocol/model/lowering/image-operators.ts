@@ -14,6 +14,8 @@ export const IMAGE_OPS = new Set([
   'GlobalAveragePool',
   'GlobalMaxPool',
   'BatchNormalization',
+  'DepthToSpace',
+  'SpaceToDepth',
 ])
 
 export function conv(t: Translation, r: NodeReader): void {
@@ -237,4 +239,35 @@ export function batchNorm(t: Translation, r: NodeReader): void {
   }
   if (!multiply.every(Number.isFinite)) r.fail('its variance plus epsilon is not positive')
   t.x = t.builder.affine(t.x, r.node.name, multiply, add)
+}
+
+/** Blocks of pixels from channels, or the other way round. */
+export function blocks(t: Translation, r: NodeReader): void {
+  const { op, name } = r.node
+  const b = t.builder
+  const [channels, height, width] = t.image(r)
+  const size = r.number('blocksize', 0)
+  const mode = r.string('mode', 'DCR')
+  if (t.images !== 1) r.fail(`it works on ${t.images} images at once; one is expected`)
+  const toSpace = op === 'DepthToSpace'
+  const fits = toSpace ? channels % (size * size) === 0 : height % size === 0 && width % size === 0
+  if (size < 1 || !fits)
+    r.fail(`attribute blocksize is ${size}, which does not divide an image of [${channels},${height},${width}]`)
+  if (!toSpace) {
+    const cut = b.reshape(t.x, [channels, height / size, size, width / size, size])
+    t.x = b.reshape(b.transpose(cut, name, [2, 4, 0, 1, 3]), [channels * size * size, height / size, width / size])
+    return
+  }
+  const depth = channels / (size * size)
+  const [dims, perm] =
+    mode === 'CRD'
+      ? [
+          [depth, size, size, height, width],
+          [0, 3, 1, 4, 2],
+        ]
+      : [
+          [size, size, depth, height, width],
+          [2, 3, 0, 4, 1],
+        ]
+  t.x = b.reshape(b.transpose(b.reshape(t.x, dims), name, perm), [depth, height * size, width * size])
 }

@@ -4,7 +4,7 @@ import { scalarFunction } from '../functions.js'
 import { elements } from '../layers.js'
 import { dense, gemm } from './dense-operators.js'
 import { affine, reduce, several } from './element-operators.js'
-import { averagePool, batchNorm, conv, convTranspose, poolOf } from './image-operators.js'
+import { averagePool, batchNorm, blocks, conv, convTranspose, poolOf } from './image-operators.js'
 import type { NodeReader } from './node-reader.js'
 import { recurrent } from './recurrent-operators.js'
 import { concat, expand, pad, reshape, resize, sliceOf, split, squeeze } from './shape-operators.js'
@@ -197,6 +197,9 @@ export function operator(t: Translation, r: NodeReader): void {
       return
     case 'Pad':
       return pad(t, r)
+    case 'DepthToSpace':
+    case 'SpaceToDepth':
+      return blocks(t, r)
     case 'Resize':
     case 'Upsample':
       return resize(t, r)
@@ -237,7 +240,7 @@ export function operator(t: Translation, r: NodeReader): void {
     }
     default:
       r.fail(
-        `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Resize to nearest, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+        `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Resize to nearest, DepthToSpace, SpaceToDepth, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
       )
   }
 }
