@@ -29,6 +29,7 @@ import {
   stageOf,
   weightRows,
 } from './quantise.js'
+import { withRescaledProducts } from './requantise.js'
 import { type Seen, type Step, waysOf } from './ways.js'
 import { commitmentOf, type HostedModel, type StageWeights } from './weights.js'
 
@@ -105,6 +106,16 @@ const PLAIN_STATE_ROUNDS = 4
  * an inference with the scale and within the bounds that it goes into the next with.
  */
 export function compileNetwork(network: Network, card: Card, options: CompileOptions = {}): HostedModel {
+  try {
+    return compileAsIs(network, card, options)
+  } catch (error) {
+    const rescaled = withRescaledProducts(network)
+    if (!(error instanceof MinionnError) || rescaled === undefined) throw error
+    return compileAsIs(rescaled, card, options)
+  }
+}
+
+function compileAsIs(network: Network, card: Card, options: CompileOptions): HostedModel {
   const precision = options.precision ?? DEFAULT_PRECISION
   if (network.stages.length > MAX_STAGES) {
     throw new MinionnError(

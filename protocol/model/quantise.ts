@@ -161,7 +161,13 @@ interface RowSums {
 }
 
 /** The bound of y for one stage's linear layer and what is added to it, and its integers, at a given weight precision. */
-export function quantiseLinear(math: StageMath, values: readonly Quantised[], weightBits: number): QuantisedLinear {
+export function quantiseLinear(
+  math: StageMath,
+  values: readonly Quantised[],
+  weightBits: number,
+  /** Weights of parts that add less to a result than others are less fine. */
+  balanced = false,
+): QuantisedLinear {
   const { stage } = math
   const layer = stage.linear
   const g = layer.geometry
@@ -190,9 +196,14 @@ export function quantiseLinear(math: StageMath, values: readonly Quantised[], we
     const whole = { low: Math.min(...ranges.map((r) => r.low)), high: Math.max(...ranges.map((r) => r.high)) }
     rowRange = () => whole
   } else {
+    /** What a part may add to a result, at most, next to the others. */
+    const reach = parts.map((part, p) =>
+      part.scale === 0 ? 0 : (math.rootMeanSquare(p) * Math.max(-part.low, part.high)) / part.scale,
+    )
     const wanted = parts.map((part, p) => {
       const rms = math.rootMeanSquare(p)
-      return rms === 0 ? 0 : (part.scale * before * after * 2 ** (weightBits - 4)) / rms
+      const share = balanced ? Math.min(1, reach[p] / Math.max(...reach)) : 1
+      return rms === 0 ? 0 : (share * part.scale * before * after * 2 ** (weightBits - 4)) / rms
     })
     // A power of two, so that values that meet in a sum or side by side are exact multiples of each other.
     scale = 2 ** Math.round(Math.log2(Math.max(...wanted) || units[0]))
@@ -278,6 +289,11 @@ export function provenLinear(
     const current = quantiseLinear(math, values, bits)
     // One bit is left for the rounding offset.
     if (ringFor(current.range) < MAX_RING_BITS) return { current, coarsened: weightBits - bits }
+  }
+  // Weights of parts that add little need not be as fine.
+  for (let bits = weightBits; math.stage.parts.length > 1 && bits >= MIN_WEIGHT_BITS; bits--) {
+    const current = quantiseLinear(math, values, bits, true)
+    if (ringFor(current.range) < MAX_RING_BITS) return { current, coarsened: weightBits }
   }
   const { range } = quantiseLinear(math, values, MIN_WEIGHT_BITS)
   throw new MinionnError(

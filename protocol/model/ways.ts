@@ -12,6 +12,8 @@ import { bentRange, isSymmetric, type ScalarFunction } from './functions.js'
 import type { ActivationLayer, NetworkStage } from './layers.js'
 import { commonScale, type QuantisedLinear, type Range, ringFor, type StageMath, withOffset } from './quantise.js'
 
+/** Bits between what calibration saw and what is proven, at most: hundreds of inputs of one layer make about eight. */
+const MAX_UNSEEN_BITS = 12
 /** Saturation leaves this many bits above the largest value calibration saw. */
 const HEADROOM_BITS = 2
 /** Bits of a squared value, or of one that pieces take, besides the sign: AND gates grow with their square. */
@@ -19,6 +21,8 @@ const MAX_FUNCTION_BITS = 12
 /** Bits of a product's operand beyond those of other activations, and at most: its rounding is all that is lost. */
 const OPERAND_BITS = 1
 const MAX_OPERAND_BITS = 14
+/** Bits that a product's operands may give up. */
+const MAX_PRODUCT_BITS_LOST = 2
 /** Bits that a square may give up for a ring of 32. */
 const MAX_SQUARE_BITS_LOST = 4
 /** Bits of a piecewise-linear function's value beyond those of other activations: as few as its error allows. */
@@ -59,11 +63,19 @@ function keep(range: Range, kept: number): { bits: number; saturate: boolean; ra
   return { bits: kept, saturate: true, range: limited }
 }
 
+/**
+ * The largest value that precision is chosen for: what calibration saw, but no less than a small part of what is proven. A layer that it
+ * saw dead, or next to it, would ask for numbers that no ring holds.
+ */
+function typical(seen: number, { low, high }: Range): number {
+  const most = Math.max(-low, high, 1)
+  return seen > 0 ? Math.max(seen, most / 2 ** MAX_UNSEEN_BITS) : most
+}
+
 /** The ways to do an activation behind a linear layer. */
 export function waysOf(q: QuantisedLinear, step: Step): Way[] {
   const { fn, pool } = step.activation
-  // A layer that calibration saw dead keeps precision by its proven range instead.
-  const top = (largest: number) => (largest > 0 ? largest * q.scale : Math.max(-q.range.low, q.range.high, 1))
+  const top = (largest: number) => typical(largest * q.scale, q.range)
   const [before] = step.seen.before
   if (fn === 'product') return productWays(q, step)
   const shifted = (way: Omit<Way, 'ring'>): Way => ({ ...way, ring: ringFor(withOffset(q.range, way.shift)) })
@@ -85,11 +97,11 @@ export function waysOf(q: QuantisedLinear, step: Step): Way[] {
 /** Sums of products: AND gates grow with the product of the operands' bits, so that fewer of them are ways as well. */
 function productWays(q: QuantisedLinear, step: Step): Way[] {
   const { signs } = step.activation
-  return [0, 1, 2].flatMap((lost) => {
+  const ways = Array.from({ length: MAX_PRODUCT_BITS_LOST + 1 }, (_, lost) => lost).flatMap((lost) => {
     let ring = 2
     const operands = q.operands.map((x, p) => {
       const seen = step.seen.before[p]
-      const top = seen > 0 ? seen * x.scale : Math.max(-x.low, x.high, 1)
+      const top = typical(seen * x.scale, x)
       const wanted = step.activationBits - lost + OPERAND_BITS
       const { shift, range } = shiftFor({ ...q, range: x }, top, wanted)
       const kept = keep(range, Math.min(wanted + HEADROOM_BITS, MAX_OPERAND_BITS))
@@ -121,6 +133,11 @@ function productWays(q: QuantisedLinear, step: Step): Way[] {
     if (ringFor(range) > MAX_RING_BITS) return []
     return [{ fn: 'product' as const, terms, shift: 0, bits: 0, saturate: false, range, scale, lost, ring }]
   })
+  if (ways.length > 0) return ways
+  throw new MinionnError(
+    'BAD_MODEL',
+    `widths cannot be proven: the sum of products "${step.activation.name}" leaves a ring of ${MAX_RING_BITS} bits; narrow the card's input range`,
+  )
 }
 
 /** Squares have twice the bits, so that fewer of them, and less headroom, are ways as well. */

@@ -7,6 +7,7 @@ import { type LowerOptions, lowerGraph } from '../../protocol/model/lower.js'
 import { parseOnnx } from '../../protocol/model/onnx.js'
 import { openManifest, type Plan, publish } from '../../protocol/model/plan.js'
 import { quantiseInput, runReferenceStep } from '../../protocol/model/reference.js'
+import { withRescaledProducts } from '../../protocol/model/requantise.js'
 import { type ClientSession, newSession } from '../../protocol/online/infer.js'
 import { type ModelSpec, onnxModel } from '../helpers/onnx-builder.js'
 import { gruStep, lstmStep, random } from '../helpers/recurrent.js'
@@ -152,6 +153,39 @@ test("ONNX's LSTM, GRU and RNN over a sequence: directions, peepholes, batches, 
     const [bundle] = await parties.prepare(1)
     assert.deepEqual((await parties.infer(bundle, input)).outputs, outputs)
   }
+})
+
+test('products may be rescaled before weights: the same network, its states included', async () => {
+  const { network } = recurrent(lstmStep(), { kind: 'one-hot' })
+  const rescaled = withRescaledProducts(network)
+  assert.ok(rescaled !== undefined)
+  // h goes into the gates of the next step and into the logits, c only into products.
+  assert.equal(rescaled.stages.length, network.stages.length + 1)
+  const [h, c] = rescaled.states.map(({ next }) => rescaled.stages[next - 3].activation?.fn)
+  assert.deepEqual([h, c], ['identity', 'product'])
+  const card = checkCard({ input: { kind: 'one-hot' } }, network.inputShape, network.outputSize)
+  const parties = new TwoParties(compileNetwork(rescaled, card))
+  const { plan, model } = parties
+  let session: ClientSession | undefined = newSession(plan)
+  let states: Uint32Array[] | undefined
+  let floats: Float64Array[] | undefined
+  for (const bundle of await parties.prepare(3)) {
+    const input = quantiseInput(plan, oneHot(2))
+    const expected = runReferenceStep(plan, model.secret, input, states)
+    const float = runFloatStep(network, oneHot(2), floats)
+    const answer = await parties.infer(bundle, input, session)
+    assert.deepEqual(answer.outputs, expected.outputs)
+    float.outputs.forEach((v, i) => {
+      assert.ok(Math.abs(expected.outputs[i] / plan.output.scale - v) < 0.05)
+    })
+    ;({ session } = answer)
+    ;({ states } = expected)
+    floats = float.states
+  }
+  assert.equal(
+    withRescaledProducts(lowerGraph(parseOnnx(onnxModel({ nodes: [{ op: 'Relu', inputs: ['x'], output: 'y' }] })))),
+    undefined,
+  )
 })
 
 test('a step may be made again, of a session that the host does not know it is refused before a bundle is burned', async () => {
