@@ -220,13 +220,17 @@ export const METHODS = {
       if (session !== undefined && steps === undefined)
         throw new MinionnError('BAD_INPUT', `model "${model}" keeps no states: it has no sessions`)
       await steps?.open()
-      for (const [n, { input, values }] of inputs.entries()) {
-        const progress = (event: object) => emit({ input, ...event })
-        const left = inputs.length - n
-        const answer = await client.query(remote, values, left, signal, progress, steps?.current)
-        await steps?.advance(answer.session)
-        const next = plan.input.oneHot ? inputs[n + 1]?.values.indexOf(1) : undefined
-        emit({ result: { input, ...answer.result, ...surprise(answer.result.outputs, next) } })
+      try {
+        for (const [n, { input, values }] of inputs.entries()) {
+          const progress = (event: object) => emit({ input, ...event })
+          const left = inputs.length - n
+          const answer = await client.query(remote, values, left, signal, progress, steps?.current)
+          await steps?.advance(answer.session)
+          const next = plan.input.oneHot ? inputs[n + 1]?.values.indexOf(1) : undefined
+          emit({ result: { input, ...answer.result, ...surprise(answer.result.outputs, next) } })
+        }
+      } finally {
+        steps?.close()
       }
       return { count: inputs.length }
     },

@@ -1,8 +1,12 @@
 /** A client's way through a recurrent session: where it stands, kept in the repo after every step if it has a name. */
+import { MinionnError } from '../protocol/errors.js'
 import { MAX_KEPT_SESSIONS } from '../protocol/limits.js'
 import { type ClientSession, newSession } from '../protocol/online/infer.js'
 import type { Repo } from '../storage/repo.js'
 import type { RemoteModel } from './client.js'
+
+/** Names that a command is going on with: steps follow each other. */
+const inUse = new Set<string>()
 
 export class SessionSteps {
   readonly #repo: Repo
@@ -22,9 +26,22 @@ export class SessionSteps {
     return this.#current
   }
 
-  /** Takes up what is kept. */
+  get #key(): string {
+    const { published, peer } = this.#remote
+    return [published.id, peer, this.#wanted?.name].join('!')
+  }
+
+  /** Takes up what is kept. Throws BUSY where another command is on this session; close() must follow otherwise. */
   async open(): Promise<void> {
-    if (this.#wanted === undefined || this.#wanted.begin) return
+    if (this.#wanted === undefined) return
+    if (inUse.has(this.#key)) {
+      throw new MinionnError(
+        'BUSY',
+        `session "${this.#wanted.name}" is in use by another command; wait for it, or take another name`,
+      )
+    }
+    inUse.add(this.#key)
+    if (this.#wanted.begin) return
     const { published, peer } = this.#remote
     const stored = await this.#repo.clientSessions.get(published.id, peer, this.#wanted.name)
     if (stored === undefined) return
@@ -35,6 +52,10 @@ export class SessionSteps {
       step: stored.step,
       masks,
     }
+  }
+
+  close(): void {
+    inUse.delete(this.#key)
   }
 
   async advance(session: ClientSession | undefined): Promise<void> {

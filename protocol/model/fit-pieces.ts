@@ -37,7 +37,7 @@ export function fitPieces(
   const targets = Float64Array.from({ length: high - low + 1 }, (_, i) => at(low + i))
   const pieces = symmetric
     ? symmetricPieces(f.apply(0) * scaleOut, at, Math.max(high, -1 - low), tolerance * scaleOut, maxPieces)
-    : plainPieces(f, targets, low, high, scaleIn, tolerance * scaleOut, maxPieces)
+    : plainPieces(f, targetsOf(targets), low, high, scaleIn, tolerance * scaleOut, maxPieces)
   let error = 0
   targets.forEach((target, i) => {
     error = Math.max(error, Math.abs(evaluatePieces(pieces, low + i) - target))
@@ -47,7 +47,7 @@ export function fitPieces(
 
 function plainPieces(
   f: ScalarFunction,
-  targets: Float64Array,
+  targets: Targets,
   low: number,
   high: number,
   scaleIn: number,
@@ -55,7 +55,7 @@ function plainPieces(
   maxPieces: number,
 ): Pieces {
   const own = f.bends?.map((x) => Math.round(x * scaleIn)).filter((knot) => knot > low && knot < high)
-  const start = { reached: Math.round(targets[0]), double: false }
+  const start = { reached: Math.round(targets.values[0]), double: false }
   const most = Math.min(maxPieces - 1, MAX_KNOTS)
   const knots = own ?? leastError(allowed, (error) => longestChords(targets, start, error, most)).map((i) => low + i)
   return chordsThrough(targets, low, high, knots)
@@ -70,16 +70,16 @@ function symmetricPieces(
   maxPieces: number,
 ): Pieces {
   const middle = Math.round(offset)
-  const targets = Float64Array.from({ length: last + 1 }, (_, u) => at(u) - middle)
+  const targets = targetsOf(Float64Array.from({ length: last + 1 }, (_, u) => at(u) - middle))
   const most = Math.min(Math.floor((maxPieces - 1) / 2), MAX_KNOTS)
   const knots = leastError(allowed, (error) => longestChords(targets, { reached: 0, double: true }, error, most))
   const ends = [...knots, last]
   // Through the middle, where half a step is half a slope.
-  const first = Math.round(targets[ends[0]] / (2 * ends[0] + 1))
+  const first = slopeTo(targets, 0, ends[0], 2 * ends[0] + 1)
   let reached = first * (2 * ends[0] + 1)
   const slopes = [first]
   knots.forEach((knot, j) => {
-    const slope = slopeTo(targets, reached, knot, ends[j + 1])
+    const slope = slopeTo(targets, reached, ends[j + 1], ends[j + 1] - knot)
     slopes.push(slope)
     reached += slope * (ends[j + 1] - knot)
   })
@@ -106,31 +106,52 @@ function leastError(allowed: number, knotsWithin: (error: number) => number[] | 
   return knots
 }
 
-/** The integer slope from a value that was reached at `from` towards the function at `to`. */
-const slopeTo = (targets: Float64Array, reached: number, from: number, to: number) =>
-  Math.round((targets[to] - reached) / (to - from))
+/**
+ * The integer slope from a value that was reached towards the function at `to`, `steps` further on. Where the function only rises, or only
+ * falls, so do its pieces, whatever rounding left to make up for.
+ */
+function slopeTo({ values, least, most }: Targets, reached: number, to: number, steps: number): number {
+  return Math.min(Math.max(Math.round((values[to] - reached) / steps), least), most)
+}
+
+/** What pieces are to come close to, at every integer, and what their slopes may be. */
+interface Targets {
+  readonly values: Float64Array
+  readonly least: number
+  readonly most: number
+}
+
+/** What floating-point numbers leave of a function that only rises. */
+const ROUNDING = 0.01
+
+function targetsOf(values: Float64Array): Targets {
+  const rises = values.every((v, i) => i === 0 || v >= values[i - 1] - ROUNDING)
+  const falls = values.every((v, i) => i === 0 || v <= values[i - 1] + ROUNDING)
+  return { values, least: rises ? 0 : Number.NEGATIVE_INFINITY, most: falls ? 0 : Number.POSITIVE_INFINITY }
+}
 
 /**
  * Knots, as indices, of the longest chords within `allowed`, from left to right; undefined where more than `maxKnots` are needed.
  * `double`: the first chord starts half a step before the first target, at `reached`, and its slope counts half steps.
  */
 function longestChords(
-  targets: Float64Array,
+  targets: Targets,
   start: { readonly reached: number; readonly double: boolean },
   allowed: number,
   maxKnots: number,
 ): number[] | undefined {
-  const last = targets.length - 1
+  const { values } = targets
+  const last = values.length - 1
   const knots: number[] = []
   let { reached } = start
   for (let from = 0; ; ) {
     const halves = start.double && from === 0 && knots.length === 0
     const steps = (to: number) => (halves ? 2 * to + 1 : to - from)
-    const slopeOf = (to: number) => Math.round((targets[to] - reached) / steps(to))
+    const slopeOf = (to: number) => slopeTo(targets, reached, to, steps(to))
     const fits = (to: number) => {
       const slope = slopeOf(to)
       for (let i = halves ? 0 : from + 1; i <= to; i++) {
-        if (Math.abs(reached + slope * steps(i) - targets[i]) > allowed) return false
+        if (Math.abs(reached + slope * steps(i) - values[i]) > allowed) return false
       }
       return true
     }
@@ -150,12 +171,12 @@ function longestChords(
 }
 
 /** Chords through the function at the ends and knots; what rounding a slope misses the next one makes up for. */
-function chordsThrough(targets: Float64Array, low: number, high: number, knots: readonly number[]): Pieces {
+function chordsThrough(targets: Targets, low: number, high: number, knots: readonly number[]): Pieces {
   const ends = [low, ...knots, high]
-  const start = Math.round(targets[0])
+  const start = Math.round(targets.values[0])
   let reached = start
   const slopes = ends.slice(1).map((end, j) => {
-    const slope = slopeTo(targets, reached, ends[j] - low, end - low)
+    const slope = slopeTo(targets, reached, end - low, end - ends[j])
     reached += slope * (end - ends[j])
     return slope
   })

@@ -93,6 +93,20 @@ describe('recurrent sessions', () => {
     assert.ok(Math.abs(line.nats - (Math.log(sum) - outputs[3])) < 1e-9)
   })
 
+  test('two commands at once: one goes on with the session, the other is told', async () => {
+    const both = await Promise.all(
+      [0, 1].map(() => query('--session', 'shared', '--text', 'the cat sat down the cat sat')),
+    )
+    const [ended, told] = both.sort((a, b) => a.code! - b.code!)
+    assert.equal(ended.code, 0, ended.stderr)
+    // Where one was done before the other began, they followed each other.
+    if (told.code === 0) {
+      assert.deepEqual(both.map(({ stdout }) => parseLines(stdout)[6].step).sort(), [14, 7])
+    } else {
+      assert.match(told.stderr, /in use by another command/)
+    }
+  })
+
   test('what a host no longer keeps, and what is no session, is said in words', async () => {
     // The same model again is another model: its weights are committed to with fresh salt.
     await query('--session', 'three', '--text', 'the')

@@ -49,6 +49,33 @@ test('pieces stay within the stated error of every function, at every integer', 
   }
 })
 
+test('pieces of functions that only rise never fall', () => {
+  for (const [op, bits, scale, pieces] of [
+    ['Sigmoid', 7, 16, undefined],
+    ['Sigmoid', 9, 64, 10],
+    ['Tanh', 7, 32, undefined],
+    ['Softplus', 8, 32, 12],
+    ['Erf', 9, 100, undefined],
+  ] as const) {
+    const high = 2 ** bits
+    const fit = fitPieces(
+      scalarFunction(op, []),
+      -high,
+      high - 1,
+      scale,
+      2 ** 13,
+      pieces === undefined ? 0.01 : 0,
+      pieces,
+    )
+    let last = Number.NEGATIVE_INFINITY
+    for (let v = -high; v < high; v++) {
+      const value = evaluatePieces(fit.pieces, v)
+      assert.ok(value >= last, `${op} of ${bits} bits falls at ${v}`)
+      last = value
+    }
+  }
+})
+
 test('knots: functions linear in pieces keep their own, and a limit is kept', () => {
   const knots = (fn: ScalarFunction, max?: number) => fitPieces(fn, -512, 511, 64, 2 ** 13, 0.001, max).pieces.knots
   assert.deepEqual(knots(scalarFunction('Abs', [])), [0])
