@@ -44,6 +44,17 @@ const FUNCTIONS = {
   GeluTanh: (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   Mish: (x: number) => x * Math.tanh(softplus(x)),
   Erf: (x: number) => erf(x),
+  Swish: (x: number, [alpha]: readonly number[]) => x * sigmoid(alpha * x),
+  Exp: (x: number) => Math.exp(x),
+  Log: (x: number) => Math.log(x),
+  Sqrt: (x: number) => Math.sqrt(x),
+  Reciprocal: (x: number) => 1 / x,
+  Sin: (x: number) => Math.sin(x),
+  Cos: (x: number) => Math.cos(x),
+  Atan: (x: number) => Math.atan(x),
+  Sinh: (x: number) => Math.sinh(x),
+  Cosh: (x: number) => Math.cosh(x),
+  Asinh: (x: number) => Math.asinh(x),
   Pow: (x: number, [exponent]: readonly number[]) => x ** exponent,
 } as const
 

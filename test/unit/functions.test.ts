@@ -31,13 +31,29 @@ const PARAMETERS: Record<ScalarOp, number[]> = {
   GeluTanh: [],
   Mish: [],
   Erf: [],
+  Swish: [1.5],
+  Exp: [],
+  Log: [],
+  Sqrt: [],
+  Reciprocal: [],
+  Sin: [],
+  Cos: [],
+  Atan: [],
+  Sinh: [],
+  Cosh: [],
+  Asinh: [],
   Pow: [3],
 }
-const ALL = Object.entries(PARAMETERS).map(([op, parameters]) => scalarFunction(op as ScalarOp, parameters))
+/** Not defined everywhere. */
+const PARTIAL = new Set(['Log', 'Sqrt', 'Reciprocal'])
+/** Too steep, or with too many waves, for an absolute error over a wide range. */
+const STEEP = new Set(['Pow', 'Exp', 'Sinh', 'Cosh', 'Sin', 'Cos'])
+const ALL = Object.entries(PARAMETERS)
+  .filter(([op]) => !PARTIAL.has(op))
+  .map(([op, parameters]) => scalarFunction(op as ScalarOp, parameters))
 
 test('pieces stay within the stated error of every function, at every integer', () => {
-  // A cube is not to be had within an absolute error.
-  for (const fn of ALL.filter(({ op }) => op !== 'Pow')) {
+  for (const fn of ALL.filter(({ op }) => !STEEP.has(op))) {
     const [scaleIn, scaleOut] = [64, 2 ** 16]
     const { pieces, error } = fitPieces(fn, -512, 511, scaleIn, scaleOut, 0.005)
     assert.ok(error <= 0.005, `${fn.op}: ${error} with ${pieces.knots.length} knots`)

@@ -31,8 +31,8 @@ export function operator(t: Translation, r: NodeReader): void {
       return
     case 'Pow': {
       const exponent = t.constant(r, 1).data
-      if (exponent.length !== 1 || !Number.isInteger(exponent[0]) || exponent[0] < 1 || exponent[0] > 8) {
-        r.fail(`its exponent is [${exponent}]; one whole number from 1 to 8 is supported`)
+      if (exponent.length !== 1 || !Number.isFinite(exponent[0])) {
+        r.fail(`its exponent is [${exponent.slice(0, 10)}]; one number is supported`)
       }
       if (exponent[0] !== 2 || t.functions.has(t.current)) {
         return t.apply(node.name, scalarFunction('Pow', [exponent[0]]))
@@ -75,6 +75,8 @@ export function operator(t: Translation, r: NodeReader): void {
     case 'Gelu':
       if (r.string('approximate', 'none') === 'tanh') return t.apply(node.name, scalarFunction('GeluTanh', []))
       return t.scalar(r, [])
+    case 'Swish':
+      return t.scalar(r, [r.number('alpha', 1)])
     case 'Abs':
     case 'HardSwish':
     case 'Sigmoid':
@@ -83,6 +85,16 @@ export function operator(t: Translation, r: NodeReader): void {
     case 'Softsign':
     case 'Mish':
     case 'Erf':
+    case 'Exp':
+    case 'Log':
+    case 'Sqrt':
+    case 'Reciprocal':
+    case 'Sin':
+    case 'Cos':
+    case 'Atan':
+    case 'Sinh':
+    case 'Cosh':
+    case 'Asinh':
       r.ignore('consumed_inputs')
       return t.scalar(r, [])
     case 'Conv':
@@ -240,7 +252,7 @@ export function operator(t: Translation, r: NodeReader): void {
     }
     default:
       r.fail(
-        `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Resize to nearest, DepthToSpace, SpaceToDepth, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Erf, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
+        `operator ${node.op} is not supported; supported are Conv, ConvTranspose, Gemm, MatMul, Add, Sub and Mul, Div by constants, Concat, Split, Slice, Gather, Pad, Expand, Tile, Resize to nearest, DepthToSpace, SpaceToDepth, Max, Min, Sum, Mean, BatchNormalization, Relu, LeakyRelu, PRelu, Clip, Abs, HardSigmoid, HardSwish, Sigmoid, Tanh, Softplus, Softsign, Elu, Celu, Selu, Gelu, Mish, Swish, Erf, Exp, Log, Sqrt, Reciprocal, Sin, Cos, Atan, Sinh, Cosh, Asinh, Pow, sums and products of functions of one tensor, MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool, ReduceMean, ReduceMax, ReduceMin, ReduceSum, RNN, GRU, LSTM, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Dropout, Identity and a final Softmax or LogSoftmax`,
       )
   }
 }
