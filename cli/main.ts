@@ -140,6 +140,13 @@ function buildProgram(): Command {
     .option('--model <name>', 'only those of this model (name or id)')
     .action(poolDrop)
 
+  const session = program.command('session').description('recurrent sessions of this client').exitOverride()
+  command(session, 'ls', 'list the sessions, and how many steps each has').action(sessionList)
+  command(session, 'rm', 'forget a session')
+    .argument('<name>')
+    .option('--peer <id>', 'only that with this peer')
+    .action(sessionRemove)
+
   command(program, 'query', 'get predictions for private inputs')
     .argument(
       '[files...]',
@@ -422,6 +429,34 @@ async function poolDrop(options: Common & { peer?: string; model?: string }): Pr
     signal,
   )
   print(options, result, () => `dropped ${result.client} bundles as client, ${result.host} as host`)
+}
+
+async function sessionList(options: Common): Promise<void> {
+  const { sessions } = await call<{
+    sessions: { model: string; peer: string; name: string; step: number; at: number }[]
+  }>(resolve(options.repo), 'session.ls', {}, signal)
+  if (options.json) {
+    for (const s of sessions) console.log(JSON.stringify(s))
+    return
+  }
+  console.log(
+    sessions.length === 0
+      ? 'no sessions; one begins with: minionn query --session NAME ...'
+      : table(
+          ['name', 'steps', 'last step', 'model', 'peer'],
+          sessions.map((s) => [s.name, s.step, new Date(s.at).toISOString(), s.model, s.peer]),
+        ),
+  )
+}
+
+async function sessionRemove(name: string, options: Common & { peer?: string }): Promise<void> {
+  const { peer } = options
+  const result = await call<{ removed: number }>(resolve(options.repo), 'session.rm', { name, peer }, signal)
+  print(
+    options,
+    result,
+    () => `forgot ${result.removed === 1 ? 'the session' : `${result.removed} sessions`} "${name}"`,
+  )
 }
 
 type Line = QueryResult & { input: string; nats?: number }

@@ -197,6 +197,19 @@ export const METHODS = {
     return { client: await context.repo.clientPool.drop(id, peer), host: await context.repo.hostPool.drop(id, peer) }
   }),
 
+  'session.ls': method(nothing, async (context) => ({ sessions: await context.repo.clientSessions.all() })),
+
+  'session.rm': method(z.object({ name: sessionName, peer: text.optional() }), async (context, { name, peer }) => {
+    const all = await context.repo.clientSessions.all()
+    const found = all.filter((s) => s.name === name && (peer === undefined || s.peer === peer))
+    if (found.length === 0) {
+      const names = [...new Set(all.map((s) => s.name))].join(', ') || 'none'
+      throw new MinionnError('BAD_INPUT', `there is no session "${name}"; there are: ${names}`)
+    }
+    for (const { model, peer: of } of found) await context.repo.clientSessions.drop(model, of, name)
+    return { name, removed: found.length }
+  }),
+
   query: method(
     z.object({
       peer: text,

@@ -88,6 +88,16 @@ export class Sessions {
       .map(({ key }) => key)
   }
 
+  /** All sessions of this side, with when they were last gone on with, milliseconds since 1970. */
+  async all(): Promise<{ model: string; peer: string; name: string; step: number; at: number }[]> {
+    const sessions = []
+    for await (const [[model, peer, name], value] of this.#room.entries()) {
+      const { at, step } = headerOf(value).header
+      sessions.push({ model, peer, name, step, at })
+    }
+    return sessions
+  }
+
   async drop(model: string, peer: string, ...name: readonly string[]): Promise<void> {
     await this.#room.writeLater([{ type: 'del', key: this.#room.key(model, peer, ...name) }])
   }

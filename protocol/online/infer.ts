@@ -322,7 +322,7 @@ async function statesBefore(
   if (known === undefined) {
     throw new MinionnError(
       'UNKNOWN_SESSION',
-      `the host does not keep this session's states of step ${step} (any more); begin a new session`,
+      `the host does not keep this session's states of step ${step} (any more); begin it anew (--begin)`,
     )
   }
   return known

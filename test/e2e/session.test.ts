@@ -107,6 +107,24 @@ describe('recurrent sessions', () => {
     }
   })
 
+  test('sessions are listed and forgotten', async () => {
+    const list = async () =>
+      (await run(['session', 'ls', '--json', '--repo', client]))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as { name: string; step: number; peer: string })
+    const before = await list()
+    assert.deepEqual(
+      before.find(({ name }) => name === 'two'),
+      { ...before.find(({ name }) => name === 'two'), step: 1, peer: hosting.id },
+    )
+    await run(['session', 'rm', 'two', '--repo', client])
+    assert.ok((await list()).every(({ name }) => name !== 'two'))
+    const again = await outcome(['session', 'rm', 'two', '--repo', client])
+    assert.equal(again.code, 1)
+    assert.match(again.stderr, /no session "two"; there are: /)
+  })
+
   test('what a host no longer keeps, and what is no session, is said in words', async () => {
     // The same model again is another model: its weights are committed to with fresh salt.
     await query('--session', 'three', '--text', 'the')
