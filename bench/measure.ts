@@ -85,8 +85,8 @@ export async function measure(
     const { rounds } = JSON.parse(await run(['model', 'show', name, '--repo', host, '--json'])) as { rounds: number }
     const query = async () => JSON.parse(await run(['query', ...common, ...network.input(folder)])) as QueryResult
     // Outside of the measurement: engines start, weights are transformed, base OTs run, code gets compiled.
-    const batch = Math.max(queries, network.batch)
-    await run(['pool', 'fill', ...common, '--count', String(batch)])
+    const { batch } = network
+    await run(['pool', 'fill', ...common, '--count', String(Math.max(batch, WARM_UP_QUERIES))])
     const offlineMemory = offlineGrowth()
     const onlineGrowth = watchMemory()
     await query()
@@ -99,6 +99,7 @@ export async function measure(
       bytes: { sent: number; received: number }
     }
     const offlineCpu = cpu().map((after, i) => (after - beforeFill[i]) / batch)
+    if (queries > batch) await run(['pool', 'fill', ...common, '--count', String(queries - batch)])
     const online: { seconds: number; bytes: number; cpu: number[] }[] = []
     for (let i = 0; i < queries; i++) {
       const before = cpu()

@@ -408,6 +408,7 @@ function checkViews(s: Stage, i: number, sizes: readonly number[]): void {
 function checkPlan(plan: Plan): void {
   const values = [elements(plan.input.shape), ...plan.states.map((state) => state.size)]
   if (values[0] > MAX_TENSOR_ELEMENTS) fail('the input is too large')
+  if (values.reduce((sum, size) => sum + size, 0) > 2 * MAX_TENSOR_ELEMENTS) fail('the states are too large')
   if (plan.input.low >= plan.input.high || plan.input.low < -(2 ** 31) || plan.input.high >= 2 ** 31)
     fail('its input range is not valid')
   plan.stages.forEach((s, i) => {

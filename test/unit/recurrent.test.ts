@@ -243,6 +243,9 @@ test('plans whose states, views or products do not fit are refused', () => {
     plan.states[0].next = 99
   }, /another size/)
   broken((plan) => {
+    plan.states = Array.from({ length: 5 }, () => ({ ...plan.states[0], size: 1 << 24 }))
+  }, /states are too large/)
+  broken((plan) => {
     plan.stages[0].parts = [{ from: 0, factor: 1, view: { offset: 1, sizes: [6], strides: [1] } }]
   }, /beyond a value/)
   broken((plan) => {
