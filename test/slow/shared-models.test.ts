@@ -10,6 +10,7 @@ import { gunzipSync } from 'node:zlib'
 import { CIFAR10_CARD, MNIST_CARD } from '../../bench/networks.js'
 import { oneHot, PTB_MODEL, ptbCard, ptbText, ptbVocabulary, surprise } from '../../bench/ptb.js'
 import { importModel } from '../../daemon/import.js'
+import type { PlanSummary } from '../../daemon/plan-summary.js'
 import { runFloatStep } from '../../protocol/model/float.js'
 import { quantiseInput, runReferenceStep } from '../../protocol/model/reference.js'
 import { outcome, type RunningDaemon, run } from '../../scripts/processes.js'
@@ -134,6 +135,8 @@ describe('networks of ../shared', { skip }, () => {
     const card = nodes.path('words.yaml')
     writeFileSync(card, readFileSync('configs/cards/words.yaml'))
     await run(['model', 'add', PTB_MODEL, '--name', 'ptb', '--card', card, '--repo', host])
+    const shown = JSON.parse(await run(['model', 'show', 'ptb', '--repo', host, '--json'])) as PlanSummary
+    assert.deepEqual([shown.andGates, shown.rounds], [452_800, 15])
     const lines: Line[] = []
     for (const part of [words.slice(0, 12), words.slice(12)]) {
       const common = ['--peer', hosting.addresses[0], '--model', 'ptb', '--session', 'test', '--repo', client, '--json']
