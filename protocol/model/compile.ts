@@ -199,7 +199,7 @@ function seal(
 ): HostedModel {
   const { stages: hidden, secrets: earlier, current } = path
   const last = stageOf(maths[maths.length - 1].stage, current, ringFor(current.range))
-  const secrets = [...earlier, current.secret]
+  const secrets = [...earlier, current.secret].map((make) => make())
   const [{ scale, low, high, oneHot }] = inputs
   const plan: Plan = {
     card,
@@ -257,7 +257,7 @@ function checkFlooding(plan: Plan, secrets: readonly StageWeights[]): void {
 /** One way to have compiled the stages so far. */
 interface Path {
   readonly stages: readonly Stage[]
-  readonly secrets: readonly StageWeights[]
+  readonly secrets: readonly (() => StageWeights)[]
   /** The values that are there: the input, and what each stage made. */
   readonly values: readonly Quantised[]
   /** The linear layer whose activation is next. */

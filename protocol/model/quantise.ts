@@ -21,7 +21,8 @@ export interface Range {
 }
 
 export interface QuantisedLinear {
-  readonly secret: StageWeights
+  /** Its integers, made when they are wanted: few of the ways that are looked at are taken. */
+  readonly secret: () => StageWeights
   /** Of y, rounding offset not included. */
   readonly range: Range
   /** y = value * scale. Of a product's y each part keeps its own. */
@@ -77,7 +78,7 @@ export class StageMath {
   /** For each column of a row of weights the part it belongs to; the same for all rows unless there are groups. */
   readonly #partOf: (row: number, column: number) => number
   readonly #rootMeanSquares: readonly number[]
-  readonly #quantised = new Map<string, { weights: Int32Array; sums: RowSums }>()
+  readonly #sums = new Map<string, RowSums>()
 
   constructor(network: Network, stage: NetworkStage) {
     this.stage = stage
@@ -121,15 +122,21 @@ export class StageMath {
     return this.#rootMeanSquares[p]
   }
 
-  /** Integer weights where those on part p are multiplied by scales[p], and sums and extremes of each row, part by part. */
-  quantised(scales: readonly number[]): { weights: Int32Array; sums: RowSums } {
+  /** Integer weights where those on part p are multiplied by scales[p]. */
+  weights(scales: readonly number[]): Int32Array {
+    const real = this.stage.linear.weights
+    const columns = real.length / weightRows(this.stage.linear.geometry)
+    return Int32Array.from(real, (w, i) => Math.round(w * scales[this.#partOf(Math.floor(i / columns), i % columns)]))
+  }
+
+  /** Sums and extremes of each row of those weights, part by part. */
+  sums(scales: readonly number[]): RowSums {
     const key = scales.join()
-    const known = this.#quantised.get(key)
+    const known = this.#sums.get(key)
     if (known !== undefined) return known
     const real = this.stage.linear.weights
     const rows = weightRows(this.stage.linear.geometry)
     const columns = real.length / rows
-    const weights = new Int32Array(real.length)
     const parts = scales.length
     const make = () => new Float64Array(rows * parts)
     const sums: RowSums = { positive: make(), negative: make(), least: make(), largest: make() }
@@ -138,7 +145,6 @@ export class StageMath {
         const i = row * columns + column
         const p = this.#partOf(row, column)
         const w = Math.round(real[i] * scales[p])
-        weights[i] = w
         const at = row * parts + p
         if (w > 0) sums.positive[at] += w
         else sums.negative[at] += w
@@ -146,9 +152,8 @@ export class StageMath {
         if (w > sums.largest[at]) sums.largest[at] = w
       }
     }
-    const made = { weights, sums }
-    this.#quantised.set(key, made)
-    return made
+    this.#sums.set(key, sums)
+    return sums
   }
 }
 
@@ -179,7 +184,7 @@ export function quantiseLinear(
   // Added values are multiplied by whole numbers to get to y's scale.
   const skips = skipped.map((v) => v.scale)
   let scale: number
-  let secret: Int32Array = new Int32Array(0)
+  let weights = (): Int32Array => new Int32Array(0)
   const partFactors = parts.map(() => 1)
   let rowRange: (row: number) => Range
   if (g.kind === 'identity') {
@@ -208,10 +213,9 @@ export function quantiseLinear(
     // A power of two, so that values that meet in a sum or side by side are exact multiples of each other.
     scale = 2 ** Math.round(Math.log2(Math.max(...wanted) || units[0]))
     if (skips.length > 0) scale = commonScale(skips, scale)
-    const { weights, sums } = math.quantised(
-      parts.map((part) => (part.scale === 0 ? 0 : scale / (part.scale * before * after))),
-    )
-    secret = weights
+    const scales = parts.map((part) => (part.scale === 0 ? 0 : scale / (part.scale * before * after)))
+    const sums = math.sums(scales)
+    weights = () => math.weights(scales)
     rowRange = (row) => {
       let [low, high] = [0, 0]
       parts.forEach((part, p) => {
@@ -244,14 +248,15 @@ export function quantiseLinear(
     range.low += added.low
     range.high += added.high
   })
-  return { secret: { weights: secret, bias: Int32Array.from(bias) }, range, scale, partFactors, factors, operands: [] }
+  const secret = () => ({ weights: weights(), bias: Int32Array.from(bias) })
+  return { secret, range, scale, partFactors, factors, operands: [] }
 }
 
 /** A product's y: its operands, a part each, as they are. */
 function quantiseOperands(stage: NetworkStage, operands: readonly Quantised[]): QuantisedLinear {
   const bias = new Int32Array(linearSize(stage))
   const range = { low: Math.min(0, ...operands.map((x) => x.low)), high: Math.max(0, ...operands.map((x) => x.high)) }
-  const secret = { weights: new Int32Array(0), bias }
+  const secret = () => ({ weights: new Int32Array(0), bias })
   return { secret, range, scale: 1, partFactors: operands.map(() => 1), factors: [], operands }
 }
 
