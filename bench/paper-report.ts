@@ -1,6 +1,6 @@
 /**
  * `npm run bench:paper`: docs/paper/README.md, the paper's experiments beside ours, put together from what the other benchmarks recorded.
- * With --run makes all of the records first, which takes about two hours on two cores; needs ../shared.
+ * With --run makes all of the records first, which takes long; needs ../shared.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'

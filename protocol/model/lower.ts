@@ -44,7 +44,8 @@ function translate(t: Translation): Network {
     else operator(t, reader)
     reader.finish()
     const [output] = node.outputs
-    if (!t.hidden.has(output)) t.hidden.set(output, t.x)
+    // An output without a name is one that nobody wants.
+    if (output !== '' && !t.hidden.has(output)) t.hidden.set(output, t.x)
     if (t.softmaxed.has(name)) t.softmaxed.add(output)
     // Another name of the same value is as shared as the first.
     if (t.shared.has(name) && sameValue(t.x, before)) t.shared.add(output)

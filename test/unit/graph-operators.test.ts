@@ -188,6 +188,66 @@ test('padding of every mode, with zeros and other numbers, less than nothing, in
   await crossed({ input: [1, 2, 3, 4], nodes: [...nodes, conv('y', 'z')], weights: { ...weights, w } })
 })
 
+test('blocks of pixels from channels and back, as ONNX orders them', async () => {
+  const [blocksize, depth, height, width] = [2, 3, 2, 3]
+  const shape = [1, depth * 4, height, width]
+  const at = (x: Float64Array, c: number, y: number, i: number) => x[(c * height + y) * width + i]
+  const pixels = (channel: (c: number, dy: number, dx: number) => number) => (x: Float64Array) =>
+    Array.from({ length: depth * 4 * height * width }, (_, n) => {
+      const [c, y, i] = [
+        Math.floor(n / (4 * height * width)),
+        Math.floor(n / (2 * width)) % (2 * height),
+        n % (2 * width),
+      ]
+      return at(x, channel(c, y % 2, i % 2), Math.floor(y / 2), Math.floor(i / 2))
+    })
+  const node = (op: string, mode?: string): NodeSpec => ({
+    op,
+    inputs: ['x'],
+    output: 'y',
+    attributes: { blocksize, ...(mode && { mode }) },
+  })
+  await crossed(
+    { input: shape, nodes: [node('DepthToSpace')] },
+    pixels((c, dy, dx) => (2 * dy + dx) * depth + c),
+  )
+  await crossed(
+    { input: shape, nodes: [node('DepthToSpace', 'CRD')] },
+    pixels((c, dy, dx) => 4 * c + 2 * dy + dx),
+  )
+  const back = { ...node('SpaceToDepth'), inputs: ['y'], output: 'z' }
+  await crossed({ input: shape, nodes: [node('DepthToSpace'), back] }, (x) => [...x])
+  assert.throws(() => lower({ input: [1, 6, 2, 2], nodes: [node('DepthToSpace')] }), {
+    code: 'BAD_MODEL',
+    message: /blocksize is 2/,
+  })
+})
+
+test('shapes that exporters compute: Range, Equal, Where, Floor, Expand', async () => {
+  // Reshape to where([-1, 6] = -1, 2, itself) = [2, 6] is refused for its batch as rows, and so taken as a whole.
+  const nodes: NodeSpec[] = [
+    { op: 'Equal', inputs: ['shape_target', 'shape_free'], output: 'free' },
+    { op: 'Where', inputs: ['free', 'shape_two', 'shape_target'], output: 'dims' },
+    { op: 'Reshape', inputs: ['x', 'dims'], output: 'r' },
+    { op: 'Range', inputs: ['shape_start', 'shape_limit', 'shape_delta'], output: 'odd' },
+    { op: 'Gather', inputs: ['r', 'odd'], output: 'g', attributes: { axis: 1 } },
+    { op: 'Floor', inputs: ['half'], output: 'one' },
+    { op: 'Expand', inputs: ['one', 'shape_three'], output: 'ones' },
+    { op: 'Add', inputs: ['g', 'ones'], output: 'y' },
+  ]
+  const weights = {
+    shape_target: ints([-1, 6]),
+    shape_free: ints([-1]),
+    shape_two: ints([2]),
+    shape_start: { dims: [], data: [1] },
+    shape_limit: { dims: [], data: [6] },
+    shape_delta: { dims: [], data: [2] },
+    half: { dims: [1], data: [1.5] },
+    shape_three: ints([3]),
+  }
+  await crossed({ input: [1, 12], nodes, weights }, (x) => [1, 3, 5, 7, 9, 11].map((i) => x[i] + 1))
+})
+
 test('resizing to the nearest, matrices applied to every row, and sums with constants', async () => {
   const scales = { dims: [4], data: [1, 1, 2, 3] }
   await crossed(
@@ -235,6 +295,14 @@ test('products and sums of hidden values: gates, broadcasts, squares of sums, pr
   await crossed(
     flat(mul('x', 't', 'p'), mul('a', 'x', 'q'), { op: 'Sub', inputs: ['p', 'q'], output: 's' }, mul('s', 's', 'y')),
   )
+  // A mean of two is no function of the first.
+  const mean = { op: 'Mean', inputs: ['x', 't'], output: 'n' }
+  await crossed(flat(mean, mul('n', 'x', 'p'), { op: 'Sub', inputs: ['p', 'n'], output: 'y' }))
+  const half = [0.5, -0.25, 0.75, 0, 1]
+  const both = runFloat(lower({ ...flat(mean, mul('n', 'x', 'y')), output: ['y', 't'] }), Float64Array.from(half))
+  half.forEach((v, i) => {
+    assert.ok(Math.abs(both[i] - ((v + both[5 + i]) / 2) * v) < 1e-9)
+  })
   // A sum of products is one stage.
   const summed = lower(flat(mul('x', 't', 'p'), mul('t', 'x', 'q'), { op: 'Add', inputs: ['p', 'q'], output: 'y' }))
   assert.deepEqual(

@@ -113,7 +113,9 @@ export function several(t: Translation, r: NodeReader): void {
     )
   else {
     t.x = all.reduce((sum, x) => b.add(sum, x, name, 1))
-    if (op === 'Mean') t.uniform(r, 1 / all.length, 0)
+    const size = elements(shape)
+    // No function of the first tensor alone, so that nothing is noted of it.
+    if (op === 'Mean') t.x = b.affine(t.x, name, new Float64Array(size).fill(1 / all.length), new Float64Array(size))
   }
 }
 
